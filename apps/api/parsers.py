@@ -1,0 +1,75 @@
+"""Strict JSON bodies: one meaning or a refusal.
+
+Python's reader keeps the last of two equal keys, takes NaN, and lets half characters through that no database
+stores. Each of these would let the body that was reviewed differ from the one that is used.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any, NoReturn
+
+from django.conf import settings
+from rest_framework import status
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import BaseParser
+
+SHOWN_KEY_LENGTH = 40
+
+
+class TooLarge(APIException):
+    """The body is longer than DATA_UPLOAD_MAX_MEMORY_SIZE, which DRF's stream reading does not enforce."""
+
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_code = "too_large"
+
+
+class StrictJsonParser(BaseParser):
+    """`application/json` in UTF-8, each key once."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: IO[bytes],
+        media_type: str | None = None,  # noqa: ARG002
+        parser_context: Mapping[str, Any] | None = None,  # noqa: ARG002
+    ) -> Any:
+        limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        raw = stream.read(limit + 1)
+        if len(raw) > limit:
+            raise TooLarge(f"The body is longer than {limit // 1024} KiB. Send less at once.")
+        try:
+            data = json.loads(raw.decode("utf-8"), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
+            json.dumps(data, ensure_ascii=False).encode("utf-8")
+        except RecursionError:
+            raise ParseError("The JSON is nested too deeply.") from None
+        except UnicodeError:
+            raise ParseError("The body is not valid UTF-8 text. Send JSON in UTF-8.") from None
+        except ValueError as fault:
+            raise ParseError(f"The body is not valid JSON{_place(fault)}.") from None
+        return data
+
+
+def shown(key: str) -> str:
+    """A key as it may be named in an answer: short, because people paste secrets into the wrong place."""
+    return key if len(key) <= SHOWN_KEY_LENGTH else key[:SHOWN_KEY_LENGTH] + "…"
+
+
+def _place(fault: ValueError) -> str:
+    return f": line {fault.lineno}, column {fault.colno}" if isinstance(fault, json.JSONDecodeError) else ""
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            name = shown(key).encode("ascii", "replace").decode()
+            raise ParseError(f"The key {name} is given twice. Send each key once.", code="duplicate_key")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ParseError(f"{name} is not JSON. Leave the value out or send a number.")

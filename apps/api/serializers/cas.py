@@ -1,0 +1,125 @@
+"""Certificate authorities and the inspection of an upload."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from apps.api.serializers.common import (
+    AccountQuerySerializer,
+    AccountRefSerializer,
+    OneOf,
+    StrictSerializer,
+    TeamRefSerializer,
+)
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import CaState
+from apps.identity.models import Team
+
+ACCOUNT_HELP = "Portal's or Cloudflare's id. May be left out when there is only one account."
+
+
+class InspectBodySerializer(StrictSerializer):
+    """An upload to judge. Nothing is stored."""
+
+    pem = serializers.CharField(trim_whitespace=False)
+    account = serializers.CharField(required=False, help_text=ACCOUNT_HELP)
+    name = serializers.CharField(required=False, allow_blank=True, default="", help_text="To check that it is free.")
+
+
+class CaBodySerializer(StrictSerializer):
+    """An upload."""
+
+    account = serializers.CharField(required=False, help_text=ACCOUNT_HELP)
+    name = serializers.CharField()
+    pem = serializers.CharField(trim_whitespace=False)
+    client_issuers = OneOf(
+        ["self"],
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text="Who signs the clients: `self` is this CA. Null: not known, so no rule is pinned to it.",
+    )
+    reason = serializers.CharField(required=False, allow_blank=True, default="")
+    owner_team = serializers.SlugRelatedField(
+        slug_field="slug",
+        queryset=Team.objects.all(),
+        required=False,
+        allow_null=True,
+        default=None,
+        error_messages={
+            "does_not_exist": "No such team. Use a team's slug.",
+            "invalid": "Use a team's slug.",
+        },
+        help_text="A team's slug.",
+    )
+
+
+class DeleteBodySerializer(StrictSerializer):
+    """Why a CA goes."""
+
+    reason = serializers.CharField(required=False, allow_blank=True, default="")
+
+
+class CaQuerySerializer(AccountQuerySerializer):
+    """Filters of the list of CAs. Deleted ones are listed only when asked for."""
+
+    state = OneOf([state.value for state in CaState], required=False)
+
+
+class FindingSerializer(serializers.Serializer[Any]):
+    """One check of an upload."""
+
+    check = serializers.CharField()
+    severity = serializers.CharField(help_text="passed, note, caution or refuse")
+    message = serializers.CharField()
+    detail = serializers.CharField(allow_blank=True)
+    citation = serializers.CharField(allow_blank=True, help_text="Where the rule comes from.")
+
+
+class SlotsSerializer(serializers.Serializer[Any]):
+    """The account's CA slots."""
+
+    limit = serializers.IntegerField()
+    used = serializers.IntegerField()
+    free = serializers.IntegerField()
+
+
+class InspectionSerializer(serializers.Serializer[Any]):
+    """What an upload is, and whether it would be admitted."""
+
+    verdict = OneOf(["refuse", "caution", "accept"])
+    findings = FindingSerializer(many=True)
+    certificates = serializers.SerializerMethodField()
+    slots = SlotsSerializer()
+
+    def get_certificates(self, inspection: Any) -> list[dict[str, Any]]:
+        return [facts.to_dict() for facts in inspection.certificates]
+
+
+class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
+    """A CA. `cloudflare_id` is null until the edge knows it; `state` ends at `live`."""
+
+    cloudflare_id = serializers.SerializerMethodField()
+    client_issuers = serializers.SerializerMethodField()
+    account = AccountRefSerializer()
+    owner_team = TeamRefSerializer(allow_null=True)
+    uploaded_by = serializers.CharField(source="uploaded_by_label")
+    findings = serializers.ListField(child=serializers.DictField(), help_text="Cautions at the upload.")
+    facts = serializers.DictField()
+
+    class Meta:
+        model = CertificateAuthority
+        fields = (
+            "id", "cloudflare_id", "account", "name", "state", "state_reason", "fingerprint", "ski",
+            "not_before", "not_after", "client_issuers", "owner_team", "reason", "facts", "findings",
+            "pem", "uploaded_by", "created_at", "live_at", "deleted_at", "delete_reason",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_cloudflare_id(self, ca: CertificateAuthority) -> str | None:
+        return ca.cloudflare_id or None
+
+    def get_client_issuers(self, ca: CertificateAuthority) -> str | None:
+        return ca.client_issuers or None

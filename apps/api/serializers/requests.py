@@ -1,0 +1,161 @@
+"""Coverage requests, their plans and decisions."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from apps.api.serializers.changes import ChangeSummarySerializer
+from apps.api.serializers.common import (
+    AccountQuerySerializer,
+    AccountRefSerializer,
+    CaRefSerializer,
+    OneOf,
+    StrictSerializer,
+    TeamRefSerializer,
+    ZoneRefSerializer,
+)
+from apps.coverage.models import Approval, CoverageRequest, Kind, ModeChoice, RequestHostname
+from apps.coverage.selectors import current_plan
+from apps.coverage.states import RequestState
+from apps.identity.models import Team
+from apps.reconcile.selectors import changes_of
+
+# What the bulk field of the page splits at. In a list each item is one hostname.
+SEPARATORS = re.compile(r"[\s,;]")
+
+
+class HostnameField(serializers.CharField):
+    """One hostname. Whether it is a good one is judged with the others, by the service."""
+
+    def to_internal_value(self, data: Any) -> str:
+        text: str = super().to_internal_value(data)
+        if SEPARATORS.search(text):
+            raise serializers.ValidationError("Send one hostname per item.")
+        return text
+
+
+class RequestBodySerializer(StrictSerializer):
+    """What is asked for."""
+
+    kind = OneOf(Kind.values)
+    ca = serializers.CharField(help_text="Portal's or Cloudflare's id.")
+    hostnames = serializers.ListField(child=HostnameField(), allow_empty=False)
+    mode = OneOf(ModeChoice.values, required=False, default=ModeChoice.VERIFY.value)
+    reason = serializers.CharField()
+    ticket = serializers.CharField(required=False, allow_blank=True, default="", max_length=120)
+    team = serializers.SlugRelatedField(
+        slug_field="slug",
+        queryset=Team.objects.all(),
+        required=False,
+        allow_null=True,
+        default=None,
+        error_messages={
+            "does_not_exist": "No such team. Use a team's slug.",
+            "invalid": "Use a team's slug.",
+        },
+        help_text="A team's slug: who will own the hostnames.",
+    )
+
+
+class ApproveBodySerializer(StrictSerializer):
+    """The plan that was read, by its digest."""
+
+    digest = serializers.CharField(max_length=64)
+    comment = serializers.CharField(required=False, allow_blank=True, default="")
+
+
+class RejectBodySerializer(StrictSerializer):
+    """Why not."""
+
+    comment = serializers.CharField()
+
+
+class RequestQuerySerializer(AccountQuerySerializer):
+    """Filters of the list of requests."""
+
+    state = OneOf([state.value for state in RequestState], required=False)
+    kind = OneOf(Kind.values, required=False)
+
+
+class RequestHostnameSerializer(serializers.ModelSerializer[RequestHostname]):
+    """One hostname and what became of it."""
+
+    zone = ZoneRefSerializer()
+
+    class Meta:
+        model = RequestHostname
+        fields = ("hostname", "zone", "result", "note")
+        read_only_fields = fields
+
+
+class ApprovalSerializer(serializers.ModelSerializer[Approval]):
+    """One person's yes to one plan. A void one counts no more."""
+
+    approved_by = serializers.CharField(source="approved_by_label")
+    plan_number = serializers.IntegerField(source="plan.number")
+
+    class Meta:
+        model = Approval
+        fields = ("approved_by", "approved_at", "comment", "digest", "plan_number", "void_at", "void_reason")
+        read_only_fields = fields
+
+
+class RequestRowSerializer(serializers.ModelSerializer[CoverageRequest]):
+    """A request in a list. `state` ends at done, partly_done, failed, rejected or withdrawn."""
+
+    label = serializers.CharField(source="__str__")
+    account = AccountRefSerializer()
+    ca = CaRefSerializer()
+    team = TeamRefSerializer(allow_null=True)
+    requested_by = serializers.CharField(source="requested_by_label")
+
+    class Meta:
+        model = CoverageRequest
+        fields: tuple[str, ...] = (
+            "id", "label", "kind", "state", "state_reason", "account", "ca", "mode", "reason", "ticket",
+            "team", "requested_by", "correlation_id", "created_at", "decided_at", "finished_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class RequestSerializer(RequestRowSerializer):
+    """A request with its newest plan. Approving names `digest`; while there is no plan it is null."""
+
+    hostnames = RequestHostnameSerializer(many=True)
+    plan = serializers.SerializerMethodField()
+    plan_number = serializers.SerializerMethodField()
+    plan_outdated_reason = serializers.SerializerMethodField()
+    digest = serializers.SerializerMethodField()
+    approvals = ApprovalSerializer(many=True)
+    changes = serializers.SerializerMethodField()
+
+    class Meta(RequestRowSerializer.Meta):
+        fields = (
+            *RequestRowSerializer.Meta.fields, "hostnames", "plan", "plan_number", "plan_outdated_reason",
+            "digest", "approvals", "changes",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_plan(self, request: CoverageRequest) -> dict[str, Any] | None:
+        plan = current_plan(request)
+        return plan.document if plan else None
+
+    def get_plan_number(self, request: CoverageRequest) -> int | None:
+        plan = current_plan(request)
+        return plan.number if plan else None
+
+    def get_plan_outdated_reason(self, request: CoverageRequest) -> str:
+        plan = current_plan(request)
+        return plan.outdated_reason if plan else ""
+
+    def get_digest(self, request: CoverageRequest) -> str | None:
+        plan = current_plan(request)
+        return plan.digest if plan else None
+
+    @extend_schema_field(ChangeSummarySerializer(many=True))
+    def get_changes(self, request: CoverageRequest) -> list[dict[str, Any]]:
+        return list(ChangeSummarySerializer(changes_of(request), many=True).data)

@@ -1,0 +1,58 @@
+"""Paths of the REST API. `/api/docs/` is a page and lives with the pages."""
+
+from __future__ import annotations
+
+from django.urls import path, re_path
+from drf_spectacular.renderers import (
+    OpenApiJsonRenderer,
+    OpenApiJsonRenderer2,
+    OpenApiYamlRenderer,
+    OpenApiYamlRenderer2,
+)
+from drf_spectacular.views import SpectacularAPIView
+
+from apps.api.views.accounts import AccountsView, ZonesView
+from apps.api.views.audit import AuditView
+from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
+from apps.api.views.coverage import AssociationsView, ChangeView, DriftView, HostnameView
+from apps.api.views.fallback import UnknownPathView
+from apps.api.views.requests import (
+    ApproveView,
+    RebuildView,
+    RejectView,
+    RequestsView,
+    RequestView,
+    WithdrawView,
+)
+
+app_name = "api"
+
+# The document tells nothing about this installation, so tools may read it without a token.
+# JSON comes first: it is what a client gets that does not ask for YAML.
+schema = SpectacularAPIView.as_view(
+    renderer_classes=[OpenApiJsonRenderer2, OpenApiJsonRenderer, OpenApiYamlRenderer2, OpenApiYamlRenderer],
+    authentication_classes=[],
+    permission_classes=[],
+)
+
+urlpatterns = [
+    path("schema/", schema, name="schema"),
+    path("v1/accounts/", AccountsView.as_view(), name="accounts"),
+    path("v1/zones/", ZonesView.as_view(), name="zones"),
+    path("v1/cas/inspect/", InspectView.as_view(), name="inspect"),
+    path("v1/cas/", CasView.as_view(), name="cas"),
+    path("v1/cas/<str:ca_id>/", CaView.as_view(), name="ca"),
+    path("v1/cas/<str:ca_id>/retry/", CaRetryView.as_view(), name="ca-retry"),
+    path("v1/requests/", RequestsView.as_view(), name="requests"),
+    path("v1/requests/<int:request_id>/", RequestView.as_view(), name="request"),
+    path("v1/requests/<int:request_id>/approve/", ApproveView.as_view(), name="approve"),
+    path("v1/requests/<int:request_id>/reject/", RejectView.as_view(), name="reject"),
+    path("v1/requests/<int:request_id>/withdraw/", WithdrawView.as_view(), name="withdraw"),
+    path("v1/requests/<int:request_id>/rebuild/", RebuildView.as_view(), name="rebuild"),
+    path("v1/hostnames/<str:fqdn>/", HostnameView.as_view(), name="hostname"),
+    path("v1/associations/", AssociationsView.as_view(), name="associations"),
+    path("v1/drift/", DriftView.as_view(), name="drift"),
+    path("v1/changes/<uuid:change_id>/", ChangeView.as_view(), name="change"),
+    path("v1/audit/", AuditView.as_view(), name="audit"),
+    re_path(r"^v1(/.*)?$", UnknownPathView.as_view()),
+]

@@ -1,0 +1,67 @@
+"""What is covered: by hostname, as a table, where it drifts, and what each change sent."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.api.base import ApiView, operation
+from apps.api.lookups import account_named
+from apps.api.serializers.changes import ChangeSerializer, DriftSerializer
+from apps.api.serializers.common import AccountQuerySerializer
+from apps.api.serializers.coverage import (
+    AssociationQuerySerializer,
+    AssociationRowSerializer,
+    HostnameQuerySerializer,
+    HostnameSerializer,
+)
+from apps.reconcile.selectors import change_by_id, drift_open, hostname_detail, hostname_rows
+
+PAGING = {"page", "page_size", "account"}
+
+
+class HostnameView(ApiView):
+    @operation(
+        "hostnames_read", tag="coverage", summary="One hostname: its answer, its CAs and its rule",
+        answer=HostnameSerializer, query=HostnameQuerySerializer, errors=(400, 404),
+    )  # fmt: skip
+    def get(self, request: Request, fqdn: str) -> Response:
+        account = account_named(self.query(request, HostnameQuerySerializer).get("account"))
+        return Response(HostnameSerializer(hostname_detail(account, fqdn)).data)
+
+
+class AssociationsView(ApiView):
+    @operation(
+        "associations_list", tag="coverage", summary="Every hostname with its CAs, approved against the edge",
+        answer=AssociationRowSerializer, query=AssociationQuerySerializer, many=True, errors=(400, 404),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        query = self.query(request, AssociationQuerySerializer)
+        account = account_named(query.get("account"))
+        filters = {name: value for name, value in query.items() if name not in PAGING}
+        return self.paged(request, hostname_rows(account, **filters), AssociationRowSerializer)
+
+
+class DriftView(ApiView):
+    @operation(
+        "drift_list", tag="coverage", summary="Differences between approved and edge, newest first",
+        many=True, answer=DriftSerializer, query=AccountQuerySerializer, errors=(400, 404),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        account = account_named(self.query(request, AccountQuerySerializer).get("account"))
+        rows = drift_open(account).select_related("zone", "ca")
+        return self.paged(request, rows, DriftSerializer)
+
+
+class ChangeView(ApiView):
+    @operation(
+        "changes_read",
+        tag="coverage",
+        summary="One change, call by call",
+        answer=ChangeSerializer,
+        errors=(404,),
+    )
+    def get(self, _request: Request, change_id: UUID) -> Response:
+        return Response(ChangeSerializer(change_by_id(change_id)).data)

@@ -1,0 +1,110 @@
+"""Coverage requests: ask, read, decide. Each method is one service."""
+
+from __future__ import annotations
+
+from rest_framework import status
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from apps.api.base import ApiView, operation
+from apps.api.lookups import account_named
+from apps.api.serializers.common import StrictSerializer
+from apps.api.serializers.requests import (
+    ApproveBodySerializer,
+    RejectBodySerializer,
+    RequestBodySerializer,
+    RequestQuerySerializer,
+    RequestRowSerializer,
+    RequestSerializer,
+)
+from apps.authorities.selectors import ca_by_id
+from apps.coverage.selectors import request_by_id, requests_in
+from apps.coverage.services import approve_request, reject_request, withdraw_request
+from apps.reconcile.services import rebuild_plan, submit_request
+
+DECIDING = (400, 403, 404, 409)
+
+
+def _answer(request_id: int, code: int = status.HTTP_200_OK) -> Response:
+    """The request as it is now, read again after the service has written it."""
+    return Response(RequestSerializer(request_by_id(request_id)).data, status=code)
+
+
+class RequestsView(ApiView):
+    @operation(
+        "requests_list", tag="requests", summary="Requests of an account, newest first", many=True,
+        answer=RequestRowSerializer, query=RequestQuerySerializer, errors=(400, 404),
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        query = self.query(request, RequestQuerySerializer)
+        wanted = {name: query[name] for name in ("state", "kind") if name in query}
+        rows = requests_in(account_named(query.get("account"))).filter(**wanted)
+        return self.paged(request, rows, RequestRowSerializer)
+
+    @operation(
+        "requests_create", tag="requests", summary="Ask for a change of coverage", body=RequestBodySerializer,
+        answer=RequestSerializer, status=201, errors=DECIDING,
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        body = self.body(request, RequestBodySerializer)
+        made = submit_request(
+            by=self.actor(request),
+            kind=body["kind"],
+            ca=ca_by_id(body["ca"]),
+            mode=body["mode"],
+            hostnames=body["hostnames"],
+            reason=body["reason"],
+            ticket=body["ticket"],
+            team=body["team"],
+        )
+        return _answer(made.pk, status.HTTP_201_CREATED)
+
+
+class RequestView(ApiView):
+    @operation("requests_read", tag="requests", summary="One request", answer=RequestSerializer, errors=(404,))
+    def get(self, _request: Request, request_id: int) -> Response:
+        return _answer(request_id)
+
+
+class ApproveView(ApiView):
+    @operation(
+        "requests_approve", tag="requests", summary="Approve the plan with this digest", errors=DECIDING,
+        body=ApproveBodySerializer, answer=RequestSerializer,
+    )  # fmt: skip
+    def post(self, request: Request, request_id: int) -> Response:
+        body = self.body(request, ApproveBodySerializer)
+        approve_request(by=self.actor(request), request_id=request_id, **body)
+        return _answer(request_id)
+
+
+class RejectView(ApiView):
+    @operation(
+        "requests_reject", tag="requests", summary="Reject a request", errors=DECIDING,
+        body=RejectBodySerializer, answer=RequestSerializer,
+    )  # fmt: skip
+    def post(self, request: Request, request_id: int) -> Response:
+        body = self.body(request, RejectBodySerializer)
+        reject_request(by=self.actor(request), request_id=request_id, comment=body["comment"])
+        return _answer(request_id)
+
+
+class WithdrawView(ApiView):
+    @operation(
+        "requests_withdraw", tag="requests", summary="Take back one's own request", errors=DECIDING,
+        answer=RequestSerializer,
+    )  # fmt: skip
+    def post(self, request: Request, request_id: int) -> Response:
+        self.body(request, StrictSerializer)
+        withdraw_request(by=self.actor(request), request_id=request_id)
+        return _answer(request_id)
+
+
+class RebuildView(ApiView):
+    @operation(
+        "requests_rebuild", tag="requests", summary="Plan again from a fresh read of the edge",
+        errors=(*DECIDING, 503), answer=RequestSerializer,
+    )  # fmt: skip
+    def post(self, request: Request, request_id: int) -> Response:
+        self.body(request, StrictSerializer)
+        rebuild_plan(by=self.actor(request), request_id=request_id)
+        return _answer(request_id)

@@ -1,0 +1,174 @@
+"""Reading CAs and slots, and judging an upload before it is stored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import HOLDING, RESERVING
+from apps.errors import NotFound
+from apps.inventory.models import Account, EdgeCertificate
+from apps.inventory.selectors import edge_lists_of, slot_certificates
+from apps.pki.certificate import CertificateFacts
+from apps.pki.findings import Finding, Severity
+from apps.pki.inspection import inspect
+
+
+@dataclass(frozen=True)
+class SlotHolder:
+    """What holds one slot: a CA of ours, or something else the account returned."""
+
+    label: str
+    ca: CertificateAuthority | None
+    edge: EdgeCertificate | None
+    state: str
+    expires_at: datetime | None
+    hostnames: int
+
+
+@dataclass(frozen=True)
+class SlotLedger:
+    """The account's CA slots: what Cloudflare returned, plus uploads of ours it does not know yet."""
+
+    limit: int
+    holders: tuple[SlotHolder, ...]
+
+    @property
+    def used(self) -> int:
+        return len(self.holders)
+
+    @property
+    def free(self) -> int:
+        return max(self.limit - self.used, 0)
+
+
+@dataclass(frozen=True)
+class UploadInspection:
+    """What an upload is, and every check that would be made on submitting it. Nothing is stored."""
+
+    verdict: str
+    findings: tuple[Finding, ...]
+    certificates: tuple[CertificateFacts, ...]
+    slots: SlotLedger
+
+    @property
+    def certificate(self) -> CertificateFacts | None:
+        return self.certificates[0] if len(self.certificates) == 1 else None
+
+
+def cas_of(account: Account) -> QuerySet[CertificateAuthority]:
+    """Every CA record of the account, deleted ones too, oldest first."""
+    return CertificateAuthority.objects.filter(account=account).select_related("owner_team").order_by("created_at")
+
+
+def ca_by_id(ca_id: UUID | str) -> CertificateAuthority:
+    """By the portal's id or Cloudflare's. Raises NotFound."""
+    cas = CertificateAuthority.objects.select_related("account", "owner_team", "uploaded_by")
+    try:
+        found = cas.filter(pk=ca_id).first()
+    except (ValidationError, ValueError):
+        found = None
+    found = found or cas.filter(cloudflare_id=str(ca_id)).exclude(cloudflare_id="").first()
+    if found is None:
+        raise NotFound("No such CA. It may belong to another account.", field="ca")
+    return found
+
+
+def holding_ca(account: Account, fingerprint: str) -> CertificateAuthority | None:
+    """The record that claims this certificate in the account, if any."""
+    return CertificateAuthority.objects.filter(account=account, fingerprint=fingerprint, state__in=HOLDING).first()
+
+
+def slots_of(account: Account) -> SlotLedger:
+    """Who holds the account's slots, oldest deployment first."""
+    ours = {ca.cloudflare_id: ca for ca in cas_of(account).filter(state__in=HOLDING) if ca.cloudflare_id}
+    counts: dict[str, int] = {}
+    for row in edge_lists_of(account):
+        counts[row.ca_cloudflare_id] = counts.get(row.ca_cloudflare_id, 0) + len(row.hostnames)
+    holders = []
+    for row in slot_certificates(account):
+        ca = ours.get(row.cloudflare_id)
+        label, state = (ca.name, ca.state) if ca else (str(row), "unexpected")
+        holders.append(SlotHolder(label, ca, row, state, row.expires_at, counts.get(row.cloudflare_id, 0)))
+    known = {holder.edge.fingerprint for holder in holders if holder.edge}
+    for ca in cas_of(account).filter(state__in=RESERVING):
+        if ca.fingerprint not in known:
+            holders.append(SlotHolder(ca.name, ca, None, ca.state, ca.not_after, 0))  # noqa: PERF401
+    return SlotLedger(account.slot_limit, tuple(holders))
+
+
+def inspect_upload(*, account: Account, data: bytes | str, name: str, now: datetime) -> UploadInspection:
+    """Judge an upload: the certificate's own checks, then the account's (known already, name, slot)."""
+    inspection = inspect(data, now=now)
+    slots = slots_of(account)
+    findings = list(inspection.findings)
+    if inspection.certificates and len(inspection.certificates) == 1:
+        facts = inspection.certificates[0]
+        findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
+        findings += _same_key(account, facts)
+    if name.strip():
+        findings.append(_name_free(account, name.strip()))
+    severities = {finding.severity for finding in findings}
+    refused = Severity.REFUSE in severities
+    verdict = "refuse" if refused else "caution" if Severity.CAUTION in severities else "accept"
+    return UploadInspection(verdict, tuple(findings), inspection.certificates, slots)
+
+
+def _not_uploaded_before(account: Account, facts: CertificateFacts) -> Finding:
+    known = holding_ca(account, facts.fingerprint)
+    if known is None:
+        return Finding("not_uploaded_before", Severity.PASSED, "Not uploaded before", "No CA here has this fingerprint")
+    return Finding(
+        "not_uploaded_before",
+        Severity.REFUSE,
+        f"Already uploaded as {known.name}",
+        f"The same certificate is here since {known.created_at:%d %b %Y}. Use that CA.",
+        citation=f"/cas/{known.pk}/",
+    )
+
+
+def _same_key(account: Account, facts: CertificateFacts) -> list[Finding]:
+    twins = [
+        ca
+        for ca in cas_of(account).filter(state__in=HOLDING).exclude(fingerprint=facts.fingerprint)
+        if ca.facts.get("public_key_fingerprint") == facts.public_key_fingerprint
+    ]
+    return [
+        Finding(
+            "same_key",
+            Severity.CAUTION,
+            f"Same key as {ca.name}",
+            f"A re-issue or cross-sign: valid until {ca.not_after:%d %b %Y} there, {facts.not_after:%d %b %Y} here.",
+            citation=f"/cas/{ca.pk}/",
+        )
+        for ca in twins
+    ]
+
+
+def _name_free(account: Account, name: str) -> Finding:
+    if CertificateAuthority.objects.filter(account=account, name=name, state__in=HOLDING).exists():
+        return Finding(
+            "name_free", Severity.REFUSE, "Name is already used", f"{name} is taken. Add a year or a generation."
+        )
+    return Finding("name_free", Severity.PASSED, "Name is free", name)
+
+
+def _slot_free(account: Account, facts: CertificateFacts, slots: SlotLedger) -> Finding:  # noqa: ARG001
+    adoptable = any(holder.edge and holder.edge.fingerprint == facts.fingerprint for holder in slots.holders)
+    if adoptable:
+        return Finding(
+            "slot_free", Severity.PASSED, "Already in the account", "The portal takes over the existing slot"
+        )
+    if slots.free == 0:
+        return Finding(
+            "slot_free",
+            Severity.REFUSE,
+            f"All {slots.limit} slots are used",
+            "Remove or replace a CA to free one. Held by: " + ", ".join(holder.label for holder in slots.holders) + ".",
+        )
+    return Finding("slot_free", Severity.PASSED, "A slot is free", f"This takes slot {slots.used + 1} of {slots.limit}")

@@ -1,0 +1,36 @@
+"""The states of a CA and the legal moves between them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class CaState(StrEnum):
+    """QUEUED and PUSHING hold a slot before the edge knows of it. GONE: it was live and the edge lost it."""
+
+    QUEUED = "queued"
+    PUSHING = "pushing"
+    LIVE = "live"
+    FAILED = "failed"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    GONE = "gone"
+
+
+MOVES: dict[CaState, frozenset[CaState]] = {
+    CaState.QUEUED: frozenset({CaState.PUSHING, CaState.LIVE, CaState.FAILED, CaState.DELETED}),
+    CaState.PUSHING: frozenset({CaState.QUEUED, CaState.LIVE, CaState.FAILED}),
+    CaState.LIVE: frozenset({CaState.DELETING, CaState.GONE}),
+    CaState.FAILED: frozenset({CaState.QUEUED, CaState.DELETED}),
+    CaState.DELETING: frozenset({CaState.DELETED, CaState.LIVE}),
+    CaState.GONE: frozenset({CaState.LIVE, CaState.DELETED}),
+    CaState.DELETED: frozenset(),
+}
+
+# States in which the record claims its name, its fingerprint and (GONE aside) a slot.
+HOLDING = ("queued", "pushing", "live", "failed", "deleting", "gone")
+RESERVING = ("queued", "pushing")
+
+
+def may_move(current: str, target: CaState) -> bool:
+    return target in MOVES[CaState(current)]

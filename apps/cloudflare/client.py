@@ -1,0 +1,162 @@
+"""One HTTP call to the Cloudflare API: one deadline, one size cap, no redirects, no retries, no decisions.
+
+https://developers.cloudflare.com/api/
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import httpx
+
+from apps.cloudflare.answers import Answer, parse
+from apps.cloudflare.associations import Associations
+from apps.cloudflare.certificates import Certificates
+from apps.cloudflare.errors import CloudflareError, Unauthorized, Unreachable
+from apps.cloudflare.exchange import FAULTS, Exchange, meaning
+from apps.cloudflare.headers import ratelimit, ray_of
+from apps.cloudflare.refusals import refusal
+from apps.cloudflare.rules import Rules
+from apps.cloudflare.tokens import Tokens
+from apps.cloudflare.transport import DEADLINE, DeadlineTransport
+from apps.cloudflare.zones import Zones
+
+USER_AGENT = "byoca-portal/1"
+MAX_BODY_BYTES = 5 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class CallRecord:
+    """What one call was, without anything secret. Durations in seconds; `status` is 0 when no answer came."""
+
+    method: str
+    path: str
+    status: int
+    ray: str
+    duration_s: float
+    ratelimit_remaining: int | None = None
+    ratelimit_reset_s: int | None = None
+
+
+class Client:
+    """The Cloudflare API for one token. A context manager; make it after a fork, use it in one thread.
+
+    `deadline_s` bounds a whole call, from the name lookup to the last byte of the body. `max_body_bytes` counts after
+    decompression. `on_response` is told of every call, also of those that failed. Proxy settings of the environment
+    are not used. Raises Unauthorized for a token that cannot be sent, Unreachable for a base URL that is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        token: str,
+        deadline_s: float = 30.0,
+        max_body_bytes: int = MAX_BODY_BYTES,
+        transport: httpx.BaseTransport | None = None,
+        on_response: Callable[[CallRecord], None] | None = None,
+    ) -> None:
+        self.last_call: CallRecord | None = None
+        self._base_url = _checked_base_url(base_url)
+        # Headers, unlike a dict, hide the token when they are shown.
+        self._headers = httpx.Headers(
+            {
+                "Authorization": f"Bearer {_checked_token(token)}",
+                "User-Agent": USER_AGENT,
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",
+            }
+        )
+        self._deadline_s = deadline_s
+        self._max_body_bytes = max_body_bytes
+        self._transport = transport or DeadlineTransport()
+        self._on_response = on_response
+        self.certificates = Certificates(self)
+        self.associations = Associations(self)
+        self.rules = Rules(self)
+        self.zones = Zones(self)
+        self.tokens = Tokens(self)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self._base_url}>"
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def call(
+        self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
+    ) -> Answer:
+        """Make one call and return its envelope's content. Raises a CloudflareError and nothing else."""
+        started = time.monotonic()
+        exchange, fault = self._exchange(method, path, query, body, started + self._deadline_s)
+        ray = ray_of(exchange.headers)
+        left, reset = ratelimit(exchange.headers)
+        self.last_call = CallRecord(method, path, exchange.status, ray, time.monotonic() - started, left, reset)
+        if self._on_response:
+            self._on_response(self.last_call)
+        if fault:
+            # Raised here and not where it was caught: the network's exception must not travel along as its context.
+            fault.status, fault.ray = exchange.status, ray
+            raise fault
+        answer = parse(exchange.status, exchange.headers, exchange.content, ray)
+        if refused := refusal(method, path, exchange.status, exchange.headers, answer, ray):
+            raise refused
+        return answer
+
+    def _exchange(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None,
+        deadline: float,
+    ) -> tuple[Exchange, CloudflareError | None]:
+        timeout = httpx.Timeout(self._deadline_s).as_dict()
+        request = httpx.Request(
+            method,
+            self._base_url + path,
+            params=query,
+            headers=self._headers,
+            json=body,
+            extensions={"timeout": timeout, DEADLINE: deadline},
+        )
+        exchange = Exchange()
+        try:
+            exchange.run(self._transport, request, deadline, self._max_body_bytes)
+        except FAULTS as error:
+            return exchange, meaning(error, self._deadline_s)
+        return exchange, None
+
+
+def _checked_base_url(value: str) -> str:
+    """The URL without its last slash. One with a password in it is refused: it would be shown in logs."""
+    try:
+        url = httpx.URL(value)
+    except (httpx.InvalidURL, TypeError):
+        url = httpx.URL()
+    if url.scheme not in {"http", "https"} or not url.host or url.userinfo or url.query or url.fragment:
+        raise Unreachable(
+            "The address of the Cloudflare API is not a plain http or https URL. Ask an admin to correct it."
+        )
+    return value.rstrip("/")
+
+
+def _checked_token(value: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{1,512}", value):
+        raise Unauthorized(
+            "The stored API token is empty or holds characters that no token has. Ask an admin to replace it."
+        )
+    return value

@@ -1,0 +1,165 @@
+"""The approved state: what an approval writes, what voiding it takes back, and what a read of the edge settles.
+
+Called inside the transaction of a service, never on its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.coverage.models import Association, CoverageRequest, Enforcement, Kind, ModeChoice, RequestHostname
+from apps.coverage.states import IN_FLIGHT, RequestState
+from apps.coverage.verdicts import STRICTNESS
+from apps.identity.actors import Actor
+from apps.inventory.models import Zone
+
+
+def write(request: CoverageRequest, *, by_label: str) -> list[str]:
+    """Turn an approved request into approved state. Returns its hostnames."""
+    rows = list(request.hostnames.select_related("zone"))
+    for row in rows:
+        if request.kind == Kind.UNCOVER:
+            _release(request, row)
+        else:
+            _approve(request, row, by_label)
+    return [row.hostname for row in rows]
+
+
+def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> None:
+    values = {
+        "state": Association.State.APPROVED,
+        "request": request,
+        "release_request": None,
+        "owner_team": request.team,
+        "approved_at": timezone.now(),
+        "approved_by_label": by_label,
+    }
+    existing = Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
+    if existing is None or existing.state == Association.State.RELEASING:
+        Association.objects.update_or_create(
+            zone=row.zone, ca=request.ca, hostname=row.hostname, defaults={**values, "live_at": None}
+        )
+    _set_mode(request, row, mode_after(row.zone, row.hostname, request))
+
+
+def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
+    """The hostname's mode once the request holds. A second CA never weakens what the first one was approved with."""
+    existing = Enforcement.objects.filter(zone=zone, hostname=hostname).first()
+    on_this_ca = Association.objects.filter(
+        zone=zone, ca=request.ca, hostname=hostname, state=Association.State.APPROVED
+    ).exclude(request=request)
+    if existing is None or on_this_ca.exists():
+        return request.mode
+    return max(existing.mode, request.mode, key=STRICTNESS.__getitem__)
+
+
+def _set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
+    existing = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).first()
+    if existing is None:
+        Enforcement.objects.create(zone=row.zone, hostname=row.hostname, mode=mode, request=request)
+    elif existing.mode != mode:
+        existing.mode, existing.request, existing.live_at = mode, request, None
+        existing.save(update_fields=["mode", "request", "live_at"])
+
+
+def _release(request: CoverageRequest, row: RequestHostname) -> None:
+    here = Association.objects.filter(zone=row.zone, hostname=row.hostname)
+    here.filter(ca=request.ca).update(state=Association.State.RELEASING, release_request=request)
+    if not here.filter(state=Association.State.APPROVED).exists():
+        _set_mode(request, row, ModeChoice.VERIFY)
+
+
+def take_back(request: CoverageRequest) -> None:
+    """Undo what an approval wrote, as far as the edge has not shown it yet."""
+    Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED).delete()
+    Association.objects.filter(release_request=request, state=Association.State.RELEASING).update(
+        state=Association.State.APPROVED, release_request=None
+    )
+    for row in Enforcement.objects.filter(request=request, live_at=None):
+        _restore_mode(row)
+
+
+def _restore_mode(row: Enforcement) -> None:
+    if not row.settled_mode:
+        row.delete()
+        return
+    row.mode, row.live_at = row.settled_mode, timezone.now()
+    row.save(update_fields=["mode", "live_at"])
+
+
+def settle_zone(
+    *, by: Actor, zone: Zone, lists: Mapping[str, frozenset[str]], enforced: Mapping[str, str]
+) -> list[CoverageRequest]:
+    """Compare the approved state with one complete read, keep what it proves, close requests that are done.
+
+    `lists` maps CA fingerprints to the hostnames at the edge; `enforced` maps hostnames to the mode of the rule of
+    ours that names them. Returns the requests that ended.
+    """
+    now = timezone.now()
+    for row in Association.objects.filter(zone=zone).select_related("ca"):
+        at_edge = row.hostname in lists.get(row.ca.fingerprint, frozenset())
+        if row.state == Association.State.RELEASING and not at_edge and row.ca.fingerprint in lists:
+            _finish_release(row, enforced)
+        elif row.state == Association.State.APPROVED and at_edge and row.live_at is None:
+            row.live_at = now
+            row.save(update_fields=["live_at"])
+    for mode in Enforcement.objects.filter(zone=zone, live_at=None):
+        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode:
+            mode.live_at, mode.settled_mode = now, mode.mode
+            mode.save(update_fields=["live_at", "settled_mode"])
+    _drop_orphan_modes(zone)
+    return _close_requests(by, zone)
+
+
+def _finish_release(row: Association, enforced: Mapping[str, str]) -> None:
+    others = Association.objects.filter(zone=row.zone, hostname=row.hostname).exclude(pk=row.pk).exists()
+    if others or row.hostname not in enforced:
+        row.delete()
+
+
+def _drop_orphan_modes(zone: Zone) -> None:
+    kept = Association.objects.filter(zone=zone).values_list("hostname", flat=True)
+    Enforcement.objects.filter(zone=zone).exclude(hostname__in=list(kept)).delete()
+
+
+def _close_requests(by: Actor, zone: Zone) -> list[CoverageRequest]:
+    closed = []
+    requests = CoverageRequest.objects.select_for_update().filter(
+        pk__in=RequestHostname.objects.filter(zone=zone).values("request_id"), state__in=IN_FLIGHT
+    )
+    for request in requests:
+        for row in request.hostnames.filter(zone=zone, result=RequestHostname.Result.PENDING):
+            if _reached(request, row):
+                row.result = RequestHostname.Result.DONE
+                row.save(update_fields=["result"])
+        if not request.hostnames.exclude(result=RequestHostname.Result.DONE).exists():
+            _finish(by, request)
+            closed.append(request)
+    return closed
+
+
+def _reached(request: CoverageRequest, row: RequestHostname) -> bool:
+    association = Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
+    if request.kind == Kind.UNCOVER:
+        return association is None
+    mode = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).first()
+    return bool(association and association.live_at and mode and mode.live_at)
+
+
+def _finish(by: Actor, request: CoverageRequest) -> None:
+    before = {"state": request.state}
+    request.state, request.state_reason, request.finished_at = RequestState.DONE.value, "", timezone.now()
+    request.save(update_fields=["state", "state_reason", "finished_at"])
+    record(
+        by=by,
+        action="request:completed",
+        subject=("request", request.pk, str(request)),
+        account=request.account_id,
+        hostnames=request.hostnames.values_list("hostname", flat=True),
+        before=before,
+        after={"state": request.state},
+        correlation_id=request.correlation_id,
+    )

@@ -1,0 +1,176 @@
+"""Requests, the plans people saw, their approvals, and the approved state these lead to."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.db.models import F, Q
+
+from apps.authorities.models import CertificateAuthority
+from apps.coverage.states import RequestState
+from apps.identity.models import Person, Team
+from apps.inventory.models import Account, Zone
+
+
+class Kind(models.TextChoices):
+    """COVER puts hostnames under a CA, UNCOVER takes them off, ADOPT approves what is at the edge already."""
+
+    COVER = "cover"
+    UNCOVER = "uncover"
+    ADOPT = "adopt"
+
+
+class ModeChoice(models.TextChoices):
+    """VERIFY: the edge asks and checks. LOG and BLOCK add the enforcement rule."""
+
+    VERIFY = "verify"
+    LOG = "log"
+    BLOCK = "block"
+
+
+class CoverageRequest(models.Model):
+    """What somebody asked for, and where it stands. Shown as REQ-<id>."""
+
+    kind = models.CharField(max_length=8, choices=Kind.choices)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests")
+    ca = models.ForeignKey(CertificateAuthority, on_delete=models.PROTECT, related_name="requests")
+    mode = models.CharField(max_length=8, choices=ModeChoice.choices, default=ModeChoice.VERIFY)
+    reason = models.TextField()
+    ticket = models.CharField(max_length=120, blank=True)
+    team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, blank=True)
+    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="requests")
+    requested_by_label = models.CharField(max_length=200)
+    state = models.CharField(
+        max_length=16, choices=[(s.value, s.value) for s in RequestState], default=RequestState.PLANNING, db_index=True
+    )
+    state_reason = models.TextField(blank=True)
+    correlation_id = models.CharField(max_length=36, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-id",)
+
+    def __str__(self) -> str:
+        return f"REQ-{self.pk}"
+
+
+class RequestHostname(models.Model):
+    """One hostname of a request and what became of it."""
+
+    class Result(models.TextChoices):
+        PENDING = "pending"
+        DONE = "done"
+        FAILED = "failed"
+
+    request = models.ForeignKey(CoverageRequest, on_delete=models.CASCADE, related_name="hostnames")
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT)
+    hostname = models.CharField(max_length=253, db_index=True)
+    note = models.TextField(blank=True)
+    result = models.CharField(max_length=8, choices=Result.choices, default=Result.PENDING)
+
+    class Meta:
+        ordering = ("id",)
+        constraints = (models.UniqueConstraint(fields=["request", "hostname"], name="coverage_hostname_once"),)
+
+    def __str__(self) -> str:
+        return self.hostname
+
+
+class RequestPlan(models.Model):
+    """What a request would do, from one fresh read of the edge: this is what approvers see and approve.
+
+    `document` holds per zone the lists before and after, the rules, and the calls in order (docs/plans.md);
+    `revisions` the edge revisions it was built on; `digest` names exactly this plan.
+    """
+
+    request = models.ForeignKey(CoverageRequest, on_delete=models.CASCADE, related_name="plans")
+    number = models.PositiveIntegerField()
+    document = models.JSONField()
+    revisions = models.JSONField()
+    digest = models.CharField(max_length=64)
+    built_at = models.DateTimeField()
+    outdated_at = models.DateTimeField(null=True, blank=True)
+    outdated_reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("number",)
+        constraints = (models.UniqueConstraint(fields=["request", "number"], name="coverage_plan_number_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.request} plan {self.number}"
+
+
+class Approval(models.Model):
+    """One person's yes to one plan. The approver is never the requester: also by constraint and by trigger."""
+
+    request = models.ForeignKey(CoverageRequest, on_delete=models.PROTECT, related_name="approvals")
+    plan = models.ForeignKey(RequestPlan, on_delete=models.PROTECT, related_name="approvals")
+    digest = models.CharField(max_length=64)
+    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    approved_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="approvals")
+    approved_by_label = models.CharField(max_length=200)
+    comment = models.TextField(blank=True)
+    approved_at = models.DateTimeField()
+    void_at = models.DateTimeField(null=True, blank=True)
+    void_reason = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("approved_at",)
+        constraints = (
+            models.CheckConstraint(condition=~Q(approved_by=F("requested_by")), name="coverage_four_eyes"),
+            models.UniqueConstraint(fields=["plan", "approved_by"], name="coverage_one_approval_per_person"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.request} approved by {self.approved_by_label}"
+
+
+class Association(models.Model):
+    """Approved: this hostname under this CA. `releasing` is an approved removal that the edge has not shown yet.
+
+    `live_at` is when a read first showed it at the edge; from then on its absence is drift, never re-added by itself.
+    """
+
+    class State(models.TextChoices):
+        APPROVED = "approved"
+        RELEASING = "releasing"
+
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="associations")
+    ca = models.ForeignKey(CertificateAuthority, on_delete=models.PROTECT, related_name="associations")
+    hostname = models.CharField(max_length=253, db_index=True)
+    owner_team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.APPROVED)
+    request = models.ForeignKey(CoverageRequest, on_delete=models.PROTECT, related_name="associations")
+    release_request = models.ForeignKey(
+        CoverageRequest, on_delete=models.PROTECT, null=True, blank=True, related_name="releases"
+    )
+    approved_at = models.DateTimeField()
+    approved_by_label = models.CharField(max_length=200)
+    live_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["zone", "ca", "hostname"], name="coverage_association_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.hostname} under {self.ca}"
+
+
+class Enforcement(models.Model):
+    """Approved mode of one hostname, whatever the number of its CAs. `live_at` as for associations.
+
+    `settled_mode` is the last mode that was read at the edge: what holds while a change is held back or taken back.
+    """
+
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="enforcements")
+    hostname = models.CharField(max_length=253)
+    mode = models.CharField(max_length=8, choices=ModeChoice.choices, default=ModeChoice.VERIFY)
+    settled_mode = models.CharField(max_length=8, blank=True)
+    request = models.ForeignKey(CoverageRequest, on_delete=models.PROTECT, related_name="enforcements")
+    live_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = (models.UniqueConstraint(fields=["zone", "hostname"], name="coverage_enforcement_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.hostname}: {self.mode}"

@@ -1,0 +1,207 @@
+"""Reading requests and the approved state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db.models import Count, Prefetch, QuerySet
+
+from apps.authorities.models import CertificateAuthority
+from apps.coverage.approved import mode_after
+from apps.coverage.models import (
+    Approval,
+    Association,
+    CoverageRequest,
+    Enforcement,
+    Kind,
+    ModeChoice,
+    RequestHostname,
+    RequestPlan,
+)
+from apps.coverage.states import IN_FLIGHT, OPEN, UNDECIDED, RequestState
+from apps.coverage.verdicts import assess as assess
+from apps.errors import NotFound
+from apps.identity.actors import Actor
+from apps.identity.permissions import Permission
+from apps.identity.selectors import people_with
+from apps.inventory.models import Account, Zone
+from apps.planning.state import DesiredZone, Mode
+
+HELD = (RequestState.FAILED, RequestState.PARTLY_DONE)
+
+
+def _requests() -> QuerySet[CoverageRequest]:
+    return CoverageRequest.objects.select_related("account", "ca", "team", "requested_by").annotate(
+        hostname_count=Count("hostnames", distinct=True), zone_count=Count("hostnames__zone", distinct=True)
+    )
+
+
+def request_by_id(request_id: int | str) -> CoverageRequest:
+    """With hostnames, plans and approvals. Raises NotFound."""
+    try:
+        number = int(request_id)
+    except ValueError:
+        raise NotFound("No such request.") from None
+    found = (
+        _requests()
+        .prefetch_related(
+            Prefetch("hostnames", RequestHostname.objects.select_related("zone")),
+            "plans",
+            Prefetch("approvals", Approval.objects.select_related("approved_by", "plan")),
+        )
+        .filter(pk=number)
+        .first()
+    )
+    if found is None:
+        raise NotFound("No such request.")
+    return found
+
+
+def requests_in(account: Account) -> QuerySet[CoverageRequest]:
+    return _requests().filter(account=account).order_by("-pk")
+
+
+def requests_by(actor: Actor) -> QuerySet[CoverageRequest]:
+    return _requests().filter(requested_by=actor.person).order_by("-pk")
+
+
+def requests_waiting_for(actor: Actor) -> QuerySet[CoverageRequest]:
+    """What this person may decide now: waiting requests of other people."""
+    if not actor.may(Permission.REQUEST_APPROVE):
+        return CoverageRequest.objects.none()
+    waiting = _requests().filter(state=RequestState.WAITING).exclude(requested_by=actor.person)
+    return waiting.exclude(approvals__approved_by=actor.person, approvals__void_at=None).order_by("pk")
+
+
+def open_requests(account: Account) -> QuerySet[CoverageRequest]:
+    return _requests().filter(account=account, state__in=OPEN)
+
+
+def current_plan(request: CoverageRequest) -> RequestPlan | None:
+    """The newest plan, outdated or not."""
+    return max(request.plans.all(), key=lambda plan: plan.number, default=None)
+
+
+def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
+    """Whether this person may approve now, and if not, a sentence that says who can."""
+    names = ", ".join(str(p) for p in people_with(Permission.REQUEST_APPROVE).exclude(pk=request.requested_by_id)[:4])
+    if actor.person is not None and actor.person.pk == request.requested_by_id:
+        return False, f"You asked for this, so someone else must approve it. Waiting: {names}."
+    if not actor.may(Permission.REQUEST_APPROVE):
+        return False, f"Your role does not approve requests. Waiting: {names}."
+    if request.state == RequestState.STALE:
+        return False, "The edge list changed after this plan was built. Rebuild the plan, then review it again."
+    if request.state == RequestState.PLANNING:
+        return False, "No plan yet: the portal waits for an answer from Cloudflare."
+    if request.state != RequestState.WAITING:
+        return False, "This request is decided."
+    return True, ""
+
+
+def associations_of(ca: CertificateAuthority) -> QuerySet[Association]:
+    """Approved and not yet released hostnames of a CA."""
+    return Association.objects.filter(ca=ca).select_related("zone", "owner_team", "request").order_by("hostname")
+
+
+def associations_in(account: Account) -> QuerySet[Association]:
+    rows = Association.objects.filter(zone__account=account)
+    return rows.select_related("zone", "ca", "owner_team", "request")
+
+
+def enforcements_in(account: Account) -> QuerySet[Enforcement]:
+    return Enforcement.objects.filter(zone__account=account).select_related("zone", "request")
+
+
+def uses_of(ca: CertificateAuthority) -> tuple[int, int]:
+    """How many approved hostnames and how many undecided or unfinished requests name this CA."""
+    return associations_of(ca).count(), CoverageRequest.objects.filter(ca=ca, state__in=OPEN).count()
+
+
+def in_flight_requests(zone: Zone) -> list[CoverageRequest]:
+    """Approved requests of a zone that the edge does not show yet, oldest first."""
+    rows = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=IN_FLIGHT)
+    return list(rows.distinct().order_by("pk").prefetch_related("hostnames", "plans"))
+
+
+def unplanned_requests(account: Account) -> list[CoverageRequest]:
+    return list(CoverageRequest.objects.filter(account=account, state=RequestState.PLANNING).order_by("pk"))
+
+
+def plans_in_play(zone: Zone) -> QuerySet[RequestPlan]:
+    """Plans of this zone that an edge change can put out of date: undecided, or approved and not applied."""
+    states = (*UNDECIDED, RequestState.APPROVED)
+    return RequestPlan.objects.filter(
+        outdated_at=None, request__state__in=states, request__hostnames__zone=zone
+    ).distinct()
+
+
+def desired_zone(zone: Zone) -> DesiredZone:
+    """The approved state of one zone, as planning reads it.
+
+    What belongs to a failed request is left out until somebody retries it: it must not ride along with another's.
+    """
+    rows = list(Association.objects.filter(zone=zone).select_related("ca", "request", "release_request"))
+    modes = list(Enforcement.objects.filter(zone=zone).select_related("request"))
+    return build_desired(zone.name, [row for row in rows if not _is_held(row)], [m for m in modes if _counts(m)])
+
+
+def _is_held(row: Association) -> bool:
+    if row.state == Association.State.RELEASING:
+        if row.release_request and row.release_request.state in HELD:
+            # Still wanted at the edge, as if nobody had asked for its removal.
+            row.state = Association.State.APPROVED
+        return False
+    return row.live_at is None and row.request.state in HELD
+
+
+def _counts(row: Enforcement) -> bool:
+    """A held mode gives way to the one that was last read at the edge: dropping it would open the hostname."""
+    if row.live_at is not None or row.request.state not in HELD:
+        return True
+    row.mode, row.live_at = row.settled_mode, row.request.finished_at
+    return bool(row.settled_mode)
+
+
+def build_desired(zone_name: str, rows: Iterable[Association], modes: Iterable[Enforcement]) -> DesiredZone:
+    """Planning's view of association and enforcement rows, stored or only thought of."""
+    associations: dict[str, set[str]] = {}
+    releases: dict[str, set[str]] = {}
+    issuers: dict[str, frozenset[str] | None] = {}
+    settled: set[tuple[str, str]] = set()
+    for row in rows:
+        key = row.ca.fingerprint
+        issuers[key] = row.ca.issuer_skis
+        target = associations if row.state == Association.State.APPROVED else releases
+        target.setdefault(key, set()).add(row.hostname)
+        if row.live_at is not None and row.state == Association.State.APPROVED:
+            settled.add((key, row.hostname))
+    modes = list(modes)
+    return DesiredZone(
+        zone=zone_name,
+        associations={key: frozenset(names) for key, names in associations.items()},
+        releases={key: frozenset(names) for key, names in releases.items()},
+        modes={row.hostname: Mode(row.mode) for row in modes},
+        issuers=issuers,
+        settled=frozenset(settled),
+        settled_modes={row.hostname: Mode(row.mode) for row in modes if row.live_at is not None},
+    )
+
+
+def desired_with(zone: Zone, request: CoverageRequest) -> DesiredZone:
+    """The approved state of a zone as it would be once the request were approved. Nothing is stored."""
+    rows = {(r.ca_id, r.hostname): r for r in Association.objects.filter(zone=zone).select_related("ca")}
+    modes = {row.hostname: row for row in Enforcement.objects.filter(zone=zone)}
+    for wanted in request.hostnames.filter(zone=zone):
+        key, name = (request.ca_id, wanted.hostname), wanted.hostname
+        if request.kind == Kind.UNCOVER:
+            if key in rows:
+                rows[key].state = Association.State.RELEASING
+            kept = any(r.hostname == name and r.state == Association.State.APPROVED for r in rows.values())
+            mode = modes[name].mode if kept and name in modes else ModeChoice.VERIFY
+        else:
+            if key not in rows or rows[key].state == Association.State.RELEASING:
+                rows[key] = Association(zone=zone, ca=request.ca, hostname=name, state=Association.State.APPROVED)
+            mode = mode_after(zone, name, request)
+        if name not in modes or modes[name].mode != mode:
+            modes[name] = Enforcement(zone=zone, hostname=name, mode=mode)
+    return build_desired(zone.name, rows.values(), modes.values())

@@ -1,0 +1,313 @@
+"""Writing requests: asking, deciding, and closing them. The approved state itself is in `approved.py`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.authorities import services as authorities
+from apps.authorities.models import CertificateAuthority
+from apps.coverage import approved
+from apps.coverage.models import Approval, CoverageRequest, Kind, ModeChoice, RequestHostname, RequestPlan
+from apps.coverage.selectors import current_plan, uses_of
+from apps.coverage.states import IN_FLIGHT, RequestState, may_move
+from apps.coverage.verdicts import Verdict, assess
+from apps.errors import Conflict, Forbidden, Invalid, NotFound
+from apps.identity.actors import Actor
+from apps.identity.models import Team
+from apps.identity.permissions import Permission
+from apps.inventory.models import Account, Zone
+from apps.outbox.services import mark_due
+
+
+@transaction.atomic
+def create_request(
+    *,
+    by: Actor,
+    kind: str,
+    ca: CertificateAuthority,
+    mode: str,
+    text: str,
+    reason: str,
+    ticket: str = "",
+    team: Team | None = None,
+) -> CoverageRequest:
+    """Store a request in state `planning`. Raises Invalid with every problem, by field, and stores nothing then.
+
+    The account row is locked first, so that two requests for one hostname cannot both find it free.
+    """
+    by.require(Permission.REQUEST_CREATE)
+    account = Account.objects.select_for_update().get(pk=ca.account_id)
+    problems = _problems(by, kind, mode, reason, team)
+    verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text=text) if "kind" not in problems else ()
+    if broken := [f"{v.hostname or v.raw}: {v.message}" for v in verdicts if v.status == "fix"]:
+        problems["hostnames"] = broken
+    elif not verdicts and "kind" not in problems:
+        problems["hostnames"] = ["Name at least one hostname."]
+    if problems:
+        raise Invalid("The request was not sent. Mend what is named and send it again.", details=problems)
+    request = CoverageRequest.objects.create(
+        kind=kind,
+        account=account,
+        ca=ca,
+        mode=mode if kind != Kind.UNCOVER else ModeChoice.VERIFY,
+        reason=reason.strip(),
+        ticket=ticket.strip()[:120],
+        team=team or _only_team(by),
+        requested_by=by.person,
+        requested_by_label=by.label,
+        correlation_id=str(uuid.uuid4()),
+    )
+    hostnames = _store_hostnames(request, verdicts)
+    after = {"kind": kind, "ca": ca.fingerprint, "mode": request.mode, "ticket": request.ticket}
+    record_request(by, "request:created", request, hostnames=hostnames, reason=request.reason, after=after)
+    mark_due(kind="account", subject_id=account.pk)
+    return request
+
+
+def _problems(by: Actor, kind: str, mode: str, reason: str, team: Team | None) -> dict[str, list[str]]:
+    problems: dict[str, list[str]] = {}
+    if kind not in Kind.values:
+        problems["kind"] = ["Use cover, uncover or adopt."]
+    if mode not in ModeChoice.values:
+        problems["mode"] = ["Use verify, log or block."]
+    if not reason.strip():
+        problems["reason"] = ["Say why. Reviewers and auditors read this."]
+    elif len(reason) > 4000:
+        problems["reason"] = ["Use at most 4,000 characters."]
+    if team and by.person and not by.person.teams.filter(pk=team.pk).exists():
+        if not by.may(Permission.REQUEST_CREATE_ANY_TEAM):
+            problems["team"] = [f"You do not belong to {team.name}. Pick one of your teams."]
+    return problems
+
+
+def _only_team(by: Actor) -> Team | None:
+    teams = list(by.person.teams.all()[:2]) if by.person else []
+    return teams[0] if len(teams) == 1 else None
+
+
+def _store_hostnames(request: CoverageRequest, verdicts: Iterable[Verdict]) -> list[str]:
+    rows = {
+        v.hostname: RequestHostname(
+            request=request, zone=v.zone, hostname=v.hostname, note=v.message if v.status == "check" else ""
+        )
+        for v in verdicts
+        if v.code != "duplicate"
+    }
+    RequestHostname.objects.bulk_create(rows.values())
+    return list(rows)
+
+
+@transaction.atomic
+def store_plan(
+    *, by: Actor, request_id: int, document: Mapping[str, Any], revisions: Mapping[str, int], digest: str
+) -> RequestPlan:
+    """Keep a plan built from a fresh read; it becomes the one to approve. Earlier plans and approvals end.
+
+    Raises Conflict when the request was decided meanwhile.
+    """
+    request = locked_request(request_id)
+    if request.state not in {RequestState.PLANNING, RequestState.STALE, RequestState.WAITING}:
+        raise Conflict("The request is decided, so its plan stays as it is.", code="decided")
+    number = request.plans.count() + 1
+    void_approvals(request, "A newer plan was built.")
+    request.plans.filter(outdated_at=None).update(outdated_at=timezone.now(), outdated_reason="A newer plan was built.")
+    plan = RequestPlan.objects.create(
+        request=request,
+        number=number,
+        document={**document, "number": number},
+        revisions=dict(revisions),
+        digest=digest,
+        built_at=timezone.now(),
+    )
+    if request.state != RequestState.WAITING:
+        move_request(request, RequestState.WAITING)
+    after = {"plan": number, "digest": digest, "effects": document.get("effects", [])}
+    record_request(by, "request:planned", request, after=after)
+    return plan
+
+
+@transaction.atomic
+def approve_request(*, by: Actor, request_id: int, digest: str, comment: str = "") -> CoverageRequest:
+    """Approve exactly the plan that was seen. Asking twice gives the first answer.
+
+    Raises Forbidden for the requester and for roles without the right, Conflict when the plan is not the current one.
+    """
+    by.require(Permission.REQUEST_APPROVE)
+    request = locked_request(request_id)
+    if by.person is None or by.person.pk == request.requested_by_id:
+        raise Forbidden("You asked for this, so someone else must approve it.", code="self_approval")
+    mine = request.approvals.filter(approved_by=by.person, digest=digest, void_at=None).first()
+    if mine is not None:
+        return request
+    plan = _plan_to_approve(request, digest)
+    Approval.objects.create(
+        request=request,
+        plan=plan,
+        digest=digest,
+        requested_by_id=request.requested_by_id,
+        approved_by=by.person,
+        approved_by_label=by.label,
+        comment=comment.strip(),
+        approved_at=timezone.now(),
+    )
+    before = {"state": request.state}
+    move_request(request, RequestState.APPROVED, decided_at=timezone.now())
+    hostnames = approved.write(request, by_label=by.label)
+    for zone_id in set(request.hostnames.values_list("zone_id", flat=True)):
+        mark_due(kind="zone", subject_id=zone_id)
+    after = {"state": request.state, "plan": plan.number, "digest": digest, "effects": plan.document.get("effects")}
+    record_request(
+        by, "request:approved", request, hostnames=hostnames, reason=comment.strip(), before=before, after=after
+    )
+    return request
+
+
+def _plan_to_approve(request: CoverageRequest, digest: str) -> RequestPlan:
+    plan = current_plan(request)
+    if request.state == RequestState.PLANNING or plan is None:
+        raise Conflict("No plan yet: the portal waits for an answer from Cloudflare.", code="not_planned")
+    if request.state == RequestState.STALE or plan.outdated_at is not None:
+        words = "The edge list changed after this plan was built. Rebuild the plan, then review it again."
+        raise Conflict(words, code="stale_plan")
+    if request.state != RequestState.WAITING:
+        raise Conflict(f"{request} is {request.state}, so it cannot be approved.", code="decided")
+    if plan.digest != digest:
+        raise Conflict("This is not the current plan. Read the new plan, then review it again.", code="stale_plan")
+    return plan
+
+
+@transaction.atomic
+def reject_request(*, by: Actor, request_id: int, comment: str) -> CoverageRequest:
+    """Close a request that is not decided yet. Nothing changes at the edge."""
+    by.require(Permission.REQUEST_APPROVE)
+    request = locked_request(request_id)
+    if by.person and by.person.pk == request.requested_by_id:
+        raise Forbidden("You asked for this. Withdraw it instead.", code="self_approval")
+    if not comment.strip():
+        raise Invalid("Say why, so that the requester knows what to change.", field="comment")
+    before = {"state": request.state}
+    move_request(request, RequestState.REJECTED, why=comment.strip(), decided_at=timezone.now())
+    void_approvals(request, "The request was rejected.")
+    record_request(
+        by, "request:rejected", request, reason=comment.strip(), before=before, after={"state": request.state}
+    )
+    return request
+
+
+@transaction.atomic
+def withdraw_request(*, by: Actor, request_id: int) -> CoverageRequest:
+    """Take back one's own request while nobody has decided it."""
+    request = locked_request(request_id)
+    if by.person is None or by.person.pk != request.requested_by_id:
+        raise Forbidden("Only the person who asked can withdraw a request. Reject it instead.", code="not_requester")
+    before = {"state": request.state}
+    move_request(request, RequestState.WITHDRAWN, decided_at=timezone.now())
+    void_approvals(request, "The request was withdrawn.")
+    record_request(by, "request:withdrawn", request, before=before, after={"state": request.state})
+    return request
+
+
+@transaction.atomic
+def outdate_plan(*, by: Actor, plan_id: int, reason: str) -> None:
+    """The edge changed under a plan: it can no longer be approved, and an approval given for it is void (F08)."""
+    plan = RequestPlan.objects.select_for_update().get(pk=plan_id)
+    request = locked_request(plan.request_id)
+    if plan.outdated_at is not None or not may_move(request.state, RequestState.STALE):
+        return
+    plan.outdated_at, plan.outdated_reason = timezone.now(), reason
+    plan.save(update_fields=["outdated_at", "outdated_reason"])
+    before = {"state": request.state, "plan": plan.number}
+    if request.state in IN_FLIGHT:
+        approved.take_back(request)
+    void_approvals(request, reason)
+    move_request(request, RequestState.STALE, why=reason, decided_at=None)
+    record_request(by, "request:outdated", request, reason=reason, before=before, after={"state": request.state})
+
+
+@transaction.atomic
+def begin_applying(*, by: Actor, request_ids: Iterable[int]) -> None:
+    """Approved requests whose plan is about to be sent."""
+    for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids)):
+        if request.state == RequestState.APPROVED:
+            move_request(request, RequestState.APPLYING)
+            record_request(by, "request:apply_started", request, after={"state": request.state})
+
+
+@transaction.atomic
+def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
+    """Close in-flight requests that need a person, with the reason. What was reached stays reached."""
+    for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids), state__in=IN_FLIGHT):
+        before = {"state": request.state}
+        reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
+        target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
+        move_request(request, target, why=why, finished_at=timezone.now())
+        record_request(by, "request:failed", request, before=before, after={"state": request.state, "why": why})
+
+
+@transaction.atomic
+def retry_requests(*, by: Actor, zone: Zone) -> None:
+    """Put failed requests of a zone back to approved; the approved state never went away."""
+    by.require(Permission.RUN_RETRY)
+    failed = (RequestState.FAILED, RequestState.PARTLY_DONE)
+    rows = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=failed).values_list("pk", flat=True)
+    for request_id in set(rows):
+        request = locked_request(request_id)
+        before = {"state": request.state}
+        move_request(request, RequestState.APPROVED, finished_at=None)
+        record_request(by, "request:retried", request, before=before, after={"state": request.state})
+    mark_due(kind="zone", subject_id=zone.pk)
+    subject = ("zone", zone.pk, zone.name)
+    record(by=by, action="zone:retried", subject=subject, account=zone.account_id, zone=zone.name)
+
+
+@transaction.atomic
+def retire_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None = None) -> CertificateAuthority:
+    """Delete a CA once nothing uses it (F10). Raises Conflict naming what still does."""
+    by.require(Permission.CA_DELETE)
+    ca = CertificateAuthority.objects.select_for_update().filter(pk=ca_id).first()
+    if ca is None:
+        raise NotFound("No such CA. It may belong to another account.")
+    Account.objects.select_for_update().get(pk=ca.account_id)
+    hostnames, requests = uses_of(ca)
+    if hostnames:
+        words = f"{hostnames} hostnames still use {ca.name}. Request their removal first, then delete the CA."
+        raise Conflict(words, code="in_use")
+    if requests:
+        words = f"{requests} open requests name {ca.name}. Decide them first, then delete the CA."
+        raise Conflict(words, code="in_use")
+    return authorities.delete_ca(by=by, ca_id=ca_id, reason=reason, confirm_name=confirm_name)
+
+
+def locked_request(request_id: int) -> CoverageRequest:
+    request = CoverageRequest.objects.select_for_update().filter(pk=request_id).first()
+    if request is None:
+        raise NotFound("No such request.")
+    return request
+
+
+def move_request(request: CoverageRequest, target: RequestState, *, why: str = "", **times: Any) -> None:
+    """One legal move. Raises Conflict for an illegal one, so that no step can be skipped."""
+    if not may_move(request.state, target):
+        raise Conflict(f"{request} is {request.state}, so this cannot be done now. Reload the page.", code="decided")
+    request.state, request.state_reason = target.value, why
+    for name, value in times.items():
+        setattr(request, name, value)
+    request.save(update_fields=["state", "state_reason", *times])
+
+
+def void_approvals(request: CoverageRequest, reason: str) -> None:
+    request.approvals.filter(void_at=None).update(void_at=timezone.now(), void_reason=reason)
+
+
+def record_request(by: Actor, action: str, request: CoverageRequest, **more: Any) -> None:
+    subject = ("request", request.pk, str(request))
+    record(
+        by=by, action=action, subject=subject, account=request.account_id, correlation_id=request.correlation_id, **more
+    )

@@ -1,0 +1,69 @@
+"""Four eyes in the database: an approval by the requester is refused whatever wrote it.
+
+The check constraint on the approval compares two columns of its own row; these triggers compare with the request
+itself, and keep a request's requester from being changed afterwards.
+"""
+
+from __future__ import annotations
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+APPROVAL, REQUEST = "coverage_approval", "coverage_coveragerequest"
+MESSAGE = "the person who asked cannot approve"
+FIXED = "the requester of a request cannot be changed"
+
+SQLITE_INSTALL = [
+    f"CREATE TRIGGER IF NOT EXISTS coverage_four_eyes_{verb.lower()} BEFORE {verb} ON {APPROVAL} "  # noqa: S608
+    f"WHEN NEW.approved_by_id = (SELECT requested_by_id FROM {REQUEST} WHERE id = NEW.request_id) "
+    f"OR NEW.requested_by_id <> (SELECT requested_by_id FROM {REQUEST} WHERE id = NEW.request_id) "
+    f"BEGIN SELECT RAISE(ABORT, '{MESSAGE}'); END"
+    for verb in ("INSERT", "UPDATE")
+] + [
+    f"CREATE TRIGGER IF NOT EXISTS coverage_requester_fixed BEFORE UPDATE OF requested_by_id ON {REQUEST} "
+    f"WHEN NEW.requested_by_id <> OLD.requested_by_id BEGIN SELECT RAISE(ABORT, '{FIXED}'); END"
+]
+SQLITE_REMOVE = [
+    "DROP TRIGGER IF EXISTS coverage_four_eyes_insert",
+    "DROP TRIGGER IF EXISTS coverage_four_eyes_update",
+    "DROP TRIGGER IF EXISTS coverage_requester_fixed",
+]
+
+POSTGRESQL_INSTALL = [
+    f"""CREATE OR REPLACE FUNCTION coverage_four_eyes() RETURNS trigger AS $$
+    BEGIN
+        IF EXISTS (SELECT 1 FROM {REQUEST} r WHERE r.id = NEW.request_id
+                   AND (r.requested_by_id = NEW.approved_by_id OR r.requested_by_id <> NEW.requested_by_id)) THEN
+            RAISE EXCEPTION '{MESSAGE}' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END $$ LANGUAGE plpgsql""",  # noqa: S608
+    f"CREATE OR REPLACE TRIGGER coverage_four_eyes BEFORE INSERT OR UPDATE ON {APPROVAL} "
+    "FOR EACH ROW EXECUTE FUNCTION coverage_four_eyes()",
+    f"""CREATE OR REPLACE FUNCTION coverage_requester_fixed() RETURNS trigger AS $$
+    BEGIN
+        RAISE EXCEPTION '{FIXED}' USING ERRCODE = 'integrity_constraint_violation';
+    END $$ LANGUAGE plpgsql""",
+    f"CREATE OR REPLACE TRIGGER coverage_requester_fixed BEFORE UPDATE ON {REQUEST} "
+    "FOR EACH ROW WHEN (NEW.requested_by_id IS DISTINCT FROM OLD.requested_by_id) "
+    "EXECUTE FUNCTION coverage_requester_fixed()",
+]
+POSTGRESQL_REMOVE = [
+    f"DROP TRIGGER IF EXISTS coverage_four_eyes ON {APPROVAL}",
+    f"DROP TRIGGER IF EXISTS coverage_requester_fixed ON {REQUEST}",
+]
+
+
+def install(connection: BaseDatabaseWrapper) -> None:
+    """Put the triggers in place. Safe to call twice."""
+    _run(connection, SQLITE_INSTALL if connection.vendor == "sqlite" else POSTGRESQL_INSTALL)
+
+
+def remove(connection: BaseDatabaseWrapper) -> None:
+    """Take the triggers away, for a migration back."""
+    _run(connection, SQLITE_REMOVE if connection.vendor == "sqlite" else POSTGRESQL_REMOVE)
+
+
+def _run(connection: BaseDatabaseWrapper, statements: list[str]) -> None:
+    with connection.cursor() as cursor:
+        for statement in statements:
+            cursor.execute(statement)

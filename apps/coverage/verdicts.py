@@ -1,0 +1,175 @@
+"""One verdict per hostname of a request, before anything is stored. The page, the API and the service share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.utils import timezone
+
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import CaState
+from apps.coverage.models import Association, Enforcement, Kind, RequestHostname
+from apps.coverage.states import OPEN
+from apps.identity.actors import Actor
+from apps.identity.models import Team
+from apps.identity.permissions import Permission
+from apps.identity.selectors import reserved_teams
+from apps.inventory.models import EdgeList, Zone
+from apps.inventory.selectors import zones_of
+from apps.planning.hostnames import Line, read_lines, zone_of
+
+STRICTNESS = {"verify": 0, "log": 1, "block": 2}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`status` is ready, check (allowed, read the message) or fix (blocks the request)."""
+
+    line: int
+    raw: str
+    hostname: str
+    zone: Zone | None
+    status: str
+    message: str
+    code: str = ""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Everything the verdicts compare with, read once for all lines."""
+
+    zones: dict[str, Zone]
+    approved: dict[str, list[Association]]
+    modes: dict[str, str]
+    pending: dict[str, RequestHostname]
+    edge: set[str]
+    reserved: dict[str, Team]
+    my_teams: set[int]
+    any_team: bool
+
+
+def assess(
+    *, by: Actor, ca: CertificateAuthority, kind: str, mode: str, text: str, ignore_request: int | None = None
+) -> tuple[Verdict, ...]:
+    """Verdicts in input order. `text` is the bulk field: one hostname per line, or any usual separator."""
+    lines = read_lines(text)
+    names = [line.hostname for line in lines if line.hostname]
+    known = _known(by, ca, names, ignore_request)
+    return tuple(_verdict(line, ca, kind, mode, known) for line in lines)
+
+
+def _known(by: Actor, ca: CertificateAuthority, names: list[str], ignore_request: int | None) -> _Known:
+    approved: dict[str, list[Association]] = {}
+    account = ca.account
+    associations = Association.objects.filter(zone__account=account, hostname__in=names)
+    for row in associations.select_related("ca", "owner_team"):
+        approved.setdefault(row.hostname, []).append(row)
+    pending = RequestHostname.objects.filter(
+        request__account=account, request__ca=ca, hostname__in=names, request__state__in=OPEN
+    ).exclude(request_id=ignore_request)
+    modes = Enforcement.objects.filter(zone__account=account, hostname__in=names)
+    edge: set[str] = set()
+    if ca.cloudflare_id:
+        for row in EdgeList.objects.filter(zone__account=account, ca_cloudflare_id=ca.cloudflare_id):
+            edge.update(row.hostnames)
+    return _Known(
+        zones={zone.name: zone for zone in zones_of(account)},
+        approved=approved,
+        modes={row.hostname: row.mode for row in modes},
+        pending={row.hostname: row for row in pending},
+        edge=edge,
+        reserved=reserved_teams(names),
+        my_teams=set(by.person.teams.values_list("pk", flat=True)) if by.person else set(),
+        any_team=by.may(Permission.REQUEST_CREATE_ANY_TEAM),
+    )
+
+
+def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: _Known) -> Verdict:
+    def say(status: str, message: str, code: str, zone: Zone | None = None) -> Verdict:
+        return Verdict(line.number, line.raw, line.hostname or "", zone, status, message, code)
+
+    if line.problem or not line.hostname:
+        return say("fix", line.problem, line.code)
+    if line.duplicate_of is not None:
+        return say("check", f"Also on line {line.duplicate_of}. Counted once.", "duplicate")
+    zone = known.zones.get(zone_of(line.hostname, known.zones) or "")
+    if zone is None:
+        words = f"No zone in {ca.account} holds this name. Check the spelling or pick another account."
+        return say("fix", words, "outside_zones")
+    refusal = _ownership(line.hostname, known) or _pending(line.hostname, known) or _ca_problem(ca, kind)
+    if refusal:
+        return say("fix", *refusal, zone)
+    status, message, code = _by_kind(line.hostname, ca, kind, mode, known)
+    if zone.name == line.hostname and status == "ready":
+        status, message, code = "check", "This is the zone's own name. Everything on it is covered.", "apex"
+    if line.note and status != "fix":
+        message = f"{line.note}. {message}"
+    return say(status, message, code, zone)
+
+
+def _ownership(hostname: str, known: _Known) -> tuple[str, str] | None:
+    if known.any_team:
+        return None
+    teams = {row.owner_team for row in known.approved.get(hostname, []) if row.owner_team}
+    owner = next(iter(teams), None) or known.reserved.get(hostname)
+    if owner is None or owner.pk in known.my_teams:
+        return None
+    return f"{owner.name} owns this hostname. Ask that team to request it.", "other_team"
+
+
+def _pending(hostname: str, known: _Known) -> tuple[str, str] | None:
+    row = known.pending.get(hostname)
+    if row is None:
+        return None
+    return f"REQ-{row.request_id} already asks for a change of this hostname with this CA.", "pending"
+
+
+def _ca_problem(ca: CertificateAuthority, kind: str) -> tuple[str, str] | None:
+    if kind == Kind.UNCOVER:
+        return None
+    if ca.state != CaState.LIVE:
+        return f"{ca.name} is not live at the edge yet. Wait until it is, or pick another CA.", "ca_not_live"
+    now = timezone.now()
+    if ca.not_after <= now:
+        return f"{ca.name} expired on {ca.not_after:%d %b %Y}. Pick another CA.", "ca_expired"
+    if ca.not_before > now:
+        return f"{ca.name} is valid from {ca.not_before:%d %b %Y} only. Pick another CA.", "ca_not_yet_valid"
+    return None
+
+
+def _by_kind(hostname: str, ca: CertificateAuthority, kind: str, mode: str, known: _Known) -> tuple[str, str, str]:
+    rows = known.approved.get(hostname, [])
+    mine = next((row for row in rows if row.ca_id == ca.pk and row.state == Association.State.APPROVED), None)
+    others = [row.ca.name for row in rows if row.ca_id != ca.pk and row.state == Association.State.APPROVED]
+    at_edge = hostname in known.edge
+    if kind == Kind.UNCOVER:
+        return _uncover(mine, others, ca)
+    if kind == Kind.ADOPT and mine:
+        return "fix", f"Approved already under {ca.name}. Nothing to adopt.", "already_approved"
+    if kind == Kind.ADOPT and not at_edge:
+        return "fix", f"The edge does not list it under {ca.name}. Request coverage instead.", "not_at_edge"
+    if kind == Kind.ADOPT:
+        return "ready", "At the edge now. Adopting approves it as it is.", "adopt"
+    if mine and known.modes.get(hostname, "verify") == mode:
+        return "fix", f"Already covered by {ca.name}. Nothing to change.", "already_covered"
+    if mine:
+        now = known.modes.get(hostname, "verify")
+        return "check", f"Covered already. The mode goes from {now} to {mode}.", "mode_change"
+    kept = known.modes.get(hostname, "verify")
+    if others and STRICTNESS[kept] > STRICTNESS[mode]:
+        return "check", f"Also on {', '.join(others)}. The mode stays {kept}.", "second_ca"
+    if others:
+        return "check", f"Also on {', '.join(others)}. Clients of both will pass.", "second_ca"
+    if at_edge:
+        return "check", "At the edge already, not approved yet. This request approves it.", "unexpected"
+    return "ready", "Not covered yet", "new"
+
+
+def _uncover(mine: Association | None, others: Iterable[str], ca: CertificateAuthority) -> tuple[str, str, str]:
+    if mine is None:
+        return "fix", f"Not approved under {ca.name}. Nothing to remove.", "not_covered"
+    others = list(others)
+    if others:
+        return "ready", f"Stays on {', '.join(others)}", "keeps_other"
+    return "check", "No other CA. The edge stops asking its clients for a certificate.", "loses_check"

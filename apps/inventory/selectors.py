@@ -1,0 +1,53 @@
+"""Reading accounts, zones and what the edge was last seen to hold."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+
+from apps.errors import NotFound
+from apps.inventory.credentials import decrypt
+from apps.inventory.models import Account, EdgeCertificate, EdgeList, Zone
+
+
+def accounts() -> QuerySet[Account]:
+    return Account.objects.order_by("name")
+
+
+def account_by_id(account_id: UUID | str) -> Account:
+    """By the portal's id or Cloudflare's. Raises NotFound."""
+    try:
+        found = Account.objects.filter(pk=account_id).first()
+    except (ValidationError, ValueError):
+        found = None
+    found = found or Account.objects.filter(cloudflare_id=str(account_id)).first()
+    if found is None:
+        raise NotFound("No such account. Pick one from the list of accounts.", field="account")
+    return found
+
+
+def zones_of(account: Account) -> QuerySet[Zone]:
+    """Zones that exist at the last complete listing."""
+    return Zone.objects.filter(account=account, vanished_at=None).order_by("name")
+
+
+def slot_certificates(account: Account) -> list[EdgeCertificate]:
+    """What holds the account's CA slots, oldest deployment first."""
+    return [row for row in account.edge_certificates.order_by("uploaded_at", "pk") if row.takes_slot]
+
+
+def edge_lists_of(account: Account) -> QuerySet[EdgeList]:
+    """The last read of every (zone, CA) pair of the account."""
+    return EdgeList.objects.filter(zone__account=account, zone__vanished_at=None).select_related("zone")
+
+
+def base_url_of(account: Account) -> str:
+    return account.base_url or settings.CLOUDFLARE_API_BASE_URL
+
+
+def token_of(account: Account) -> str:
+    """The Cloudflare token in clear: for the client only. Raises CredentialUnreadable."""
+    return decrypt(account.token_encrypted, bound_to=f"account:{account.pk}")

@@ -1,0 +1,168 @@
+"""Writing accounts, and storing what a read of the edge showed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.cloudflare.certificates import Certificate
+from apps.cloudflare.zones import Zone as ZoneRecord
+from apps.errors import Invalid
+from apps.identity.actors import Actor
+from apps.identity.permissions import Permission
+from apps.inventory.credentials import encrypt
+from apps.inventory.models import Account, EdgeCertificate, Zone
+from apps.outbox.services import mark_due
+
+ACCOUNT_ID = re.compile(r"[0-9a-f]{32}\Z")
+
+
+def _require_manager(by: Actor) -> None:
+    if by.via != "cli":
+        by.require(Permission.ACCOUNT_MANAGE)
+
+
+@transaction.atomic
+def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: str = "read_only") -> Account:
+    """Add an account with its token. It is read at once; writes wait for `read_write` mode.
+
+    Raises Invalid for a malformed id, a missing token, or an account that exists already.
+    """
+    _require_manager(by)
+    problems: dict[str, list[str]] = {}
+    if not name.strip():
+        problems["name"] = ["Give the account a name that people here know."]
+    if not ACCOUNT_ID.match(cloudflare_id.strip()):
+        problems["cloudflare_id"] = ["An account id has 32 hexadecimal digits. Copy it from the dashboard's address."]
+    elif Account.objects.filter(cloudflare_id=cloudflare_id.strip()).exists():
+        problems["cloudflare_id"] = ["This account is here already."]
+    if not token.strip():
+        problems["token"] = ["Paste an API token of this account."]
+    if mode not in Account.Mode.values:
+        problems["mode"] = ["Use read_only or read_write."]
+    if problems:
+        raise Invalid("The account was not added.", details=problems)
+    account = Account(name=name.strip(), cloudflare_id=cloudflare_id.strip(), mode=mode)
+    account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
+    account.save()
+    after = {"name": account.name, "cloudflare_id": account.cloudflare_id, "mode": mode}
+    record(
+        by=by, action="account:added", subject=("account", account.pk, account.name), account=account.pk, after=after
+    )
+    _make_all_due(account)
+    return account
+
+
+@transaction.atomic
+def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
+    """Store another token and try everything again with it. The old one is not readable afterwards."""
+    _require_manager(by)
+    if not token.strip():
+        raise Invalid("Paste an API token of this account.", field="token")
+    account = Account.objects.select_for_update().get(pk=account_id)
+    account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
+    account.token_state = Account.TokenState.UNKNOWN
+    account.save(update_fields=["token_encrypted", "token_state"])
+    subject = ("account", account.pk, account.name)
+    record(by=by, action="account:token_replaced", subject=subject, account=account.pk)
+    _make_all_due(account)
+    return account
+
+
+@transaction.atomic
+def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
+    """Open or close an account for writes. Closing acts before the next call to Cloudflare."""
+    _require_manager(by)
+    if mode not in Account.Mode.values:
+        raise Invalid("Use read_only or read_write.", field="mode")
+    account = Account.objects.select_for_update().get(pk=account_id)
+    before = {"mode": account.mode}
+    account.mode = mode
+    account.save(update_fields=["mode"])
+    subject = ("account", account.pk, account.name)
+    record(by=by, action="account:mode_set", subject=subject, account=account.pk, before=before, after={"mode": mode})
+    _make_all_due(account)
+    return account
+
+
+def _make_all_due(account: Account) -> None:
+    mark_due(kind="account", subject_id=account.pk)
+    for zone in account.zones.filter(vanished_at=None):
+        mark_due(kind="zone", subject_id=zone.pk)
+
+
+@transaction.atomic
+def store_account_read(
+    *, by: Actor, account: Account, zones: Iterable[ZoneRecord], certificates: Iterable[Certificate]
+) -> list[Zone]:
+    """Keep one complete listing of an account. Returns the zones that are new or came back.
+
+    A zone or certificate missing from a complete listing is marked, never deleted with its history.
+    """
+    now = timezone.now()
+    fresh = _store_zones(by, account, list(zones), now)
+    _store_certificates(account, list(certificates))
+    account.read_at, account.failing_since, account.last_error = now, None, ""
+    account.token_state = Account.TokenState.WORKING
+    account.save(update_fields=["read_at", "failing_since", "last_error", "token_state"])
+    return fresh
+
+
+def _store_zones(by: Actor, account: Account, listed: list[ZoneRecord], now: datetime) -> list[Zone]:
+    known = {zone.cloudflare_id: zone for zone in account.zones.all()}
+    fresh: list[Zone] = []
+    for row in listed:
+        zone = known.get(row.id) or Zone(account=account, cloudflare_id=row.id)
+        if zone._state.adding or zone.vanished_at:
+            fresh.append(zone)
+        before = (zone.name, zone.status, zone.paused, zone.vanished_at)
+        zone.name, zone.status, zone.paused, zone.vanished_at = row.name, row.status, row.paused, None
+        if zone._state.adding or before != (zone.name, zone.status, zone.paused, None):
+            zone.save()
+    gone = [zone for key, zone in known.items() if key not in {row.id for row in listed} and not zone.vanished_at]
+    for zone in gone:
+        zone.vanished_at = now
+        zone.save(update_fields=["vanished_at"])
+        subject = ("zone", zone.pk, zone.name)
+        record(by=by, action="zone:vanished", subject=subject, account=account.pk, zone=zone.name)
+    return fresh
+
+
+def _store_certificates(account: Account, listed: list[Certificate]) -> None:
+    kept: list[str] = []
+    for row in listed:
+        kept.append(row.id)
+        values = {
+            "name": row.name or "",
+            "kind": row.type,
+            "is_ca": row.ca,
+            "fingerprint": row.fingerprints[0] if row.fingerprints else "",
+            "pem": row.pem,
+            "expires_at": row.expires_on,
+            "uploaded_at": row.uploaded_on,
+        }
+        EdgeCertificate.objects.update_or_create(account=account, cloudflare_id=row.id, defaults=values)
+    account.edge_certificates.exclude(cloudflare_id__in=kept).delete()
+
+
+@transaction.atomic
+def store_account_failure(*, account: Account, error: str, token_broken: bool) -> None:
+    """Keep that a read of the account failed. What was read before stays, with its age."""
+    account.failing_since = account.failing_since or timezone.now()
+    account.last_error = error
+    if token_broken:
+        account.token_state = Account.TokenState.BROKEN
+    account.save(update_fields=["failing_since", "last_error", "token_state"])
+
+
+@transaction.atomic
+def store_zone_failure(*, zone: Zone, error: str) -> None:
+    """Keep that a read or write of the zone failed. A failed read is never an empty list."""
+    Zone.objects.filter(pk=zone.pk).update(last_error=error)
+    Zone.objects.filter(pk=zone.pk, failing_since=None).update(failing_since=timezone.now())

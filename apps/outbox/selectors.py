@@ -1,0 +1,29 @@
+"""Reading the outbox."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from apps.outbox.models import OutboxEntry
+
+
+def entries_due(limit: int = 200) -> QuerySet[OutboxEntry]:
+    """What a worker may claim now: due, not parked, and not under a live lease. People's changes come first."""
+    return (
+        OutboxEntry.objects.filter(parked_at=None, due_at__lte=Now())
+        .filter(Q(leased_until=None) | Q(leased_until__lt=Now()))
+        .order_by("-urgent", "due_at")[:limit]
+    )
+
+
+def entry_of(kind: str, subject_id: UUID) -> OutboxEntry | None:
+    """The entry of one account or zone."""
+    return OutboxEntry.objects.filter(kind=kind, subject_id=subject_id).first()
+
+
+def parked_entries() -> QuerySet[OutboxEntry]:
+    """What waits for a person."""
+    return OutboxEntry.objects.exclude(parked_at=None).order_by("parked_at")

@@ -1,0 +1,145 @@
+"""From what was uploaded to DER certificates, or to every reason why not.
+
+Limits come before any parsing. Private keys come next, and one of them ends the reading: its finding is then
+the only one. No message repeats a byte of the upload.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, replace
+
+from apps.errors import Invalid
+from apps.pki import hints, pem
+from apps.pki.der import SEQUENCE, DerError, read_element
+from apps.pki.findings import Finding, Severity
+from apps.pki.private_keys import holds_private_key, is_private_der
+from apps.pki.shapes import shape_of
+
+MAX_BYTES = 64 * 1024
+MAX_BLOCKS = 10
+UTF8_BOM, UTF16_BOMS = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+
+
+class BundleRefused(Invalid):
+    """The upload is not plain certificates. `findings` holds every reason, in the order of the upload."""
+
+    def __init__(self, findings: tuple[Finding, ...]) -> None:
+        sentences = [f"{finding.message}. {finding.detail}" for finding in findings]
+        super().__init__(sentences[0], field="pem", code=findings[0].check, details={"pem": sentences})
+        self.findings = findings
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The DER of every certificate, in order and at least one, and notes on what was changed to read them."""
+
+    ders: tuple[bytes, ...]
+    notes: tuple[Finding, ...]
+
+
+def read_bundle(data: bytes | str) -> Bundle:
+    """Read PEM, decorated or not, or one DER certificate. Raises BundleRefused for everything else."""
+    if len(data) > MAX_BYTES:
+        raise BundleRefused((hints.TOO_LARGE,))
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    if len(raw) > MAX_BYTES:
+        raise BundleRefused((hints.TOO_LARGE,))
+    if not raw.strip(b" \t\r\n\0"):
+        raise BundleRefused((hints.EMPTY,))
+    if is_private_der(raw):
+        raise BundleRefused((hints.PRIVATE_KEY,))
+    if _is_der(raw):
+        return _read_der(raw)
+    text, notes = _decode(raw)
+    if holds_private_key(text):
+        raise BundleRefused((hints.PRIVATE_KEY,))
+    if text.count(pem.BEGIN) > MAX_BLOCKS:
+        raise BundleRefused((hints.TOO_MANY_BLOCKS,))
+    return _read_text(raw, text, notes)
+
+
+def canonical_pem(der: bytes) -> str:
+    """The one PEM form the portal keeps and sends: 64 columns, LF, a newline at the end."""
+    body = base64.b64encode(der).decode("ascii")
+    lines = [body[start : start + 64] for start in range(0, len(body), 64)]
+    return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
+
+
+def _is_der(raw: bytes) -> bool:
+    """A SEQUENCE to the last byte, or one that no text could begin like."""
+    if raw[:1] != bytes((SEQUENCE,)):
+        return False
+    try:
+        return read_element(raw).end == len(raw) or raw[1] >= 0x80
+    except DerError:
+        return raw[1:2] >= b"\x80"
+
+
+def _read_der(raw: bytes) -> Bundle:
+    problem = hints.SHAPES.get(shape_of(raw))
+    if problem is None and not _is_one_sequence(raw):
+        problem = hints.BROKEN_DER
+    if problem is not None:
+        raise BundleRefused((problem,))
+    return Bundle((raw,), (Finding("der", Severity.NOTE, "Read as DER", "It is kept and sent as PEM."),))
+
+
+def _is_one_sequence(raw: bytes) -> bool:
+    try:
+        element = read_element(raw)
+    except DerError:
+        return False
+    return element.tag == SEQUENCE and element.end == len(raw)
+
+
+def _decode(raw: bytes) -> tuple[str, list[Finding]]:
+    if raw.startswith(UTF16_BOMS):
+        try:
+            return raw.decode("utf-16"), [_note("encoding", "The text was UTF-16", "It was read as such.")]
+        except UnicodeDecodeError:
+            # A key cut off in mid-character is still a key.
+            keyed = holds_private_key(raw.decode("utf-16", "replace"))
+            raise BundleRefused((hints.PRIVATE_KEY if keyed else hints.BROKEN_UTF16,)) from None
+    if raw.startswith(UTF8_BOM):
+        return raw.decode("utf-8-sig", "replace"), [_note("byte_order_mark", "A byte order mark was left out")]
+    return raw.decode("utf-8", "replace"), []
+
+
+def _read_text(raw: bytes, text: str, notes: list[Finding]) -> Bundle:
+    read = pem.read_blocks(text)
+    if not read.blocks:
+        raise BundleRefused((hints.without_blocks(raw, text),))
+    shapes = [shape_of(block.der) for block in read.blocks]
+    if any(is_private_der(block.der) for block in read.blocks):
+        raise BundleRefused((hints.PRIVATE_KEY,))
+    problems = []
+    for block, shape in zip(read.blocks, shapes, strict=True):
+        problem = block.problem or hints.SHAPES.get(shape)
+        if problem is None and not _is_one_sequence(block.der):
+            problem = hints.BROKEN_DER
+        if problem is not None:
+            problems.append(replace(problem, position=block.position))
+    if problems:
+        raise BundleRefused(tuple(problems))
+    ders = tuple(block.der for block in read.blocks)
+    return Bundle(ders, tuple(notes + _decorations(text, read, ders)))
+
+
+def _decorations(text: str, read: pem.PemText, ders: tuple[bytes, ...]) -> list[Finding]:
+    """What differs between the text and its canonical form, which alone travels on (INV-37)."""
+    notes = []
+    if read.outside.replace("\0", "").strip():
+        notes.append(_note("extra_text", "Text around the certificate was left out"))
+    if any(block.label != "CERTIFICATE" for block in read.blocks):
+        notes.append(_note("old_label", "The old label X509 CERTIFICATE was replaced", "It is sent as CERTIFICATE."))
+    if "\r" in text:
+        notes.append(_note("line_endings", "The line endings were changed to LF"))
+    canonical = "".join(canonical_pem(der) for der in ders)
+    if not notes and text.rstrip("\n") != canonical.rstrip("\n"):
+        notes.append(_note("layout", "Line breaks, blanks or empty bytes were put right"))
+    return notes
+
+
+def _note(check: str, message: str, detail: str = "") -> Finding:
+    return Finding(check, Severity.NOTE, message, detail)

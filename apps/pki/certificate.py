@@ -1,0 +1,199 @@
+"""From DER to facts.
+
+Every field is touched here, inside the gate: the cryptography library parses extensions, names and keys lazily,
+so a certificate that loads may still fail when a page asks for more (measured: 22 of its own test vectors).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import warnings
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+
+from apps.errors import Invalid
+from apps.pki.algorithms import read_public_key, self_signature, signature_label
+from apps.pki.bundle import canonical_pem
+from apps.pki.der import CONTEXT_0, GENERALIZED_TIME, Element, read_element
+from apps.pki.extensions import read_extensions
+from apps.pki.names import mixes_scripts, read_name, safe_text
+
+# `warnings.catch_warnings` swaps state of the whole process: two threads inside it could leave it swapped.
+_QUIET = threading.Lock()
+# Not for JSON: the PEM holds the DER, and RSA numbers are only for the checks.
+_INTERNAL = frozenset({"der", "rsa_modulus"})
+
+
+class CertificateUnreadable(Invalid):
+    """The DER is no certificate, or not one that can be read to its last field."""
+
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(f"{message}. {advice}", field="pem", code="readable")
+        self.fact = message
+        self.advice = advice
+
+
+@dataclass(frozen=True)
+class CertificateFacts:
+    """What a certificate says. Its identity is `fingerprint`, never a name or a serial number.
+
+    Names are display-safe RFC 4514 text. `ski` and `aki` are UPPER hex without colons, "" if absent. `is_ca` is
+    None without Basic Constraints, `key_size` is in bits and 0 when unknown, `self_signature` is valid, invalid,
+    unchecked (cannot be checked, which is not "bad") or not_applicable (signed by another key).
+    `old_dates_generalized`: a date before 2050 is written as GeneralizedTime.
+    """
+
+    fingerprint: str
+    fingerprint_sha1: str
+    public_key_fingerprint: str
+    pem: str
+    der: bytes
+    version: int
+    subject: str
+    issuer: str
+    subject_cn: str
+    organisation: str
+    country: str
+    mixed_scripts: bool
+    hidden_characters: bool
+    serial: int
+    serial_hex: str
+    serial_octets: int
+    not_before: datetime
+    not_after: datetime
+    old_dates_generalized: bool
+    key_algorithm: str
+    key_size: int
+    curve: str
+    key_label: str
+    key_usable: bool
+    rsa_modulus: int
+    rsa_exponent: int
+    signature_oid: str
+    signature_label: str
+    is_ca: bool | None
+    basic_constraints_critical: bool
+    path_length: int | None
+    key_usage: tuple[str, ...]
+    has_key_usage: bool
+    extended_key_usage: tuple[str, ...]
+    has_name_constraints: bool
+    unknown_critical: tuple[str, ...]
+    ski: str
+    aki: str
+    self_issued: bool
+    self_signature: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe: dates as ISO 8601 UTC, tuples as lists, unbounded numbers as decimal text, no DER."""
+        values: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, datetime):
+                value = value.isoformat()
+            elif isinstance(value, tuple):
+                value = list(value)
+            elif field.name in {"serial", "rsa_exponent"}:
+                value = str(value)
+            if field.name not in _INTERNAL:
+                values[field.name] = value
+        return values
+
+
+def read_certificate(der: bytes) -> CertificateFacts:
+    """The facts of one DER certificate. Raises CertificateUnreadable, and nothing else, for any bytes."""
+    with _QUIET, warnings.catch_warnings():
+        # A serial of zero or below only warns in today's library; it is kept, and a check speaks of it.
+        warnings.simplefilter("ignore")
+        try:
+            return _facts(x509.load_der_x509_certificate(der), der)
+        except x509.DuplicateExtension:
+            fact, advice = (
+                "An extension appears twice in the certificate",
+                "Ask its issuer for a corrected one.",
+            )
+        except x509.UnsupportedGeneralNameType:
+            fact = "The certificate holds a kind of name that cannot be read"
+            advice = "Re-issue it without X.400 and EDI party names."
+        except CertificateUnreadable:
+            raise
+        except Exception:  # hostile bytes reach a large parser here; whatever it raises means the same
+            fact = "The certificate is damaged or breaks the X.509 rules"
+            advice = "Export it again from its source. If that fails too, ask its issuer for a corrected one."
+    raise CertificateUnreadable(fact, advice)
+
+
+def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
+    signed, outer_algorithm, _ = read_element(der).children()
+    parts = [part for part in signed.children() if part.tag != CONTEXT_0]
+    serial, algorithm, issuer_name, validity, subject_name, spki = parts[:6]
+    if algorithm.whole != outer_algorithm.whole:
+        raise CertificateUnreadable(
+            "The certificate names two different signature algorithms",
+            "Somebody changed it after signing. Export it again from its source.",
+        )
+    subject, issuer = read_name(subject_name), read_name(issuer_name)
+    key = read_public_key(spki, cert)
+    extensions = read_extensions(cert)
+    oid = cert.signature_algorithm_oid.dotted_string
+    # A self-issued certificate signed by another key of the same name (a key roll-over) is not a root.
+    rolled_over = bool(extensions.ski and extensions.aki and extensions.ski != extensions.aki)
+    self_issued = subject_name.whole == issuer_name.whole
+    number = int.from_bytes(serial.value, "big", signed=True)
+    return CertificateFacts(
+        fingerprint=hashlib.sha256(der).hexdigest(),
+        fingerprint_sha1=hashlib.sha1(der, usedforsecurity=False).hexdigest(),
+        public_key_fingerprint=hashlib.sha256(spki.whole).hexdigest(),
+        pem=canonical_pem(der),
+        der=der,
+        version=cert.version.value + 1,
+        subject=subject.text,
+        issuer=issuer.text,
+        subject_cn=subject.first("2.5.4.3"),
+        organisation=subject.first("2.5.4.10"),
+        country=subject.first("2.5.4.6"),
+        mixed_scripts=any(mixes_scripts(value) for value in subject.raw_values),
+        hidden_characters=any(safe_text(value) != value for value in subject.raw_values),
+        serial=number,
+        serial_hex=_colon_pairs(number),
+        serial_octets=len(serial.value),
+        not_before=cert.not_valid_before_utc,
+        not_after=cert.not_valid_after_utc,
+        old_dates_generalized=_old_dates_generalized(validity),
+        key_algorithm=key.algorithm,
+        key_size=key.size,
+        curve=key.curve,
+        key_label=key.label,
+        key_usable=key.usable,
+        rsa_modulus=key.modulus,
+        rsa_exponent=key.exponent,
+        signature_oid=oid,
+        signature_label=signature_label(oid),
+        is_ca=extensions.is_ca,
+        basic_constraints_critical=extensions.basic_constraints_critical,
+        path_length=extensions.path_length,
+        key_usage=extensions.key_usage or (),
+        has_key_usage=extensions.key_usage is not None,
+        extended_key_usage=extensions.extended_key_usage or (),
+        has_name_constraints=extensions.has_name_constraints,
+        unknown_critical=extensions.unknown_critical,
+        ski=extensions.ski,
+        aki=extensions.aki,
+        self_issued=self_issued,
+        self_signature=self_signature(cert, key, oid) if self_issued and not rolled_over else "not_applicable",
+    )
+
+
+def _old_dates_generalized(validity: Element) -> bool:
+    """RFC 5280 section 4.1.2.5: dates through 2049 are UTCTime; some verifiers insist."""
+    return any(date.tag == GENERALIZED_TIME and date.value[:4] < b"2050" for date in validity.children())
+
+
+def _colon_pairs(number: int) -> str:
+    digits = f"{abs(number):X}"
+    digits = digits.zfill(len(digits) + len(digits) % 2)
+    return "-" * (number < 0) + ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))

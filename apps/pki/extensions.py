@@ -1,0 +1,84 @@
+"""The extensions the gate has something to say about, read once from a loaded certificate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
+
+CLIENT_AUTH, ANY_USAGE = "TLS Web Client Authentication", "Any Extended Key Usage"
+CERT_SIGN = "Certificate Sign"
+# Words as `openssl x509 -text` prints them, so that people can compare.
+KEY_USAGES = (
+    ("digital_signature", "Digital Signature"),
+    ("content_commitment", "Non Repudiation"),
+    ("key_encipherment", "Key Encipherment"),
+    ("data_encipherment", "Data Encipherment"),
+    ("key_agreement", "Key Agreement"),
+    ("key_cert_sign", CERT_SIGN),
+    ("crl_sign", "CRL Sign"),
+)
+AGREEMENT_USAGES = (("encipher_only", "Encipher Only"), ("decipher_only", "Decipher Only"))
+EXTENDED_KEY_USAGES = {
+    "1.3.6.1.5.5.7.3.1": "TLS Web Server Authentication",
+    "1.3.6.1.5.5.7.3.2": CLIENT_AUTH,
+    "1.3.6.1.5.5.7.3.3": "Code Signing",
+    "1.3.6.1.5.5.7.3.4": "E-mail Protection",
+    "1.3.6.1.5.5.7.3.8": "Time Stamping",
+    "1.3.6.1.5.5.7.3.9": "OCSP Signing",
+    "2.5.29.37.0": ANY_USAGE,
+}
+# What RFC 5280 defines and path checking knows, whether or not the cryptography library parses it.
+KNOWN = frozenset(
+    value.dotted_string for value in vars(ExtensionOID).values() if isinstance(value, x509.ObjectIdentifier)
+)
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """The usages are None when the extension is absent; `ski` and `aki` are UPPER hex or ""."""
+
+    is_ca: bool | None
+    basic_constraints_critical: bool
+    path_length: int | None
+    key_usage: tuple[str, ...] | None
+    extended_key_usage: tuple[str, ...] | None
+    ski: str
+    aki: str
+    has_name_constraints: bool
+    unknown_critical: tuple[str, ...]
+
+
+def read_extensions(cert: x509.Certificate) -> Extensions:
+    """Parses every extension, also the ones not reported. Raises what the cryptography library raises."""
+    by_oid = {extension.oid: extension for extension in cert.extensions}
+    constraints = by_oid.get(ExtensionOID.BASIC_CONSTRAINTS)
+    usage = by_oid.get(ExtensionOID.KEY_USAGE)
+    extended = by_oid.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    ski = by_oid.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    aki = by_oid.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    return Extensions(
+        is_ca=constraints.value.ca if constraints else None,
+        basic_constraints_critical=bool(constraints and constraints.critical),
+        path_length=constraints.value.path_length if constraints else None,
+        key_usage=_usages(usage.value) if usage else None,
+        extended_key_usage=_extended(extended.value) if extended else None,
+        ski=ski.value.digest.hex().upper() if ski else "",
+        aki=(aki.value.key_identifier or b"").hex().upper() if aki else "",
+        has_name_constraints=ExtensionOID.NAME_CONSTRAINTS in by_oid,
+        unknown_critical=tuple(
+            oid.dotted_string
+            for oid, extension in by_oid.items()
+            if extension.critical and oid.dotted_string not in KNOWN
+        ),
+    )
+
+
+def _usages(usage: x509.KeyUsage) -> tuple[str, ...]:
+    wanted = KEY_USAGES + (AGREEMENT_USAGES if usage.key_agreement else ())
+    return tuple(words for name, words in wanted if getattr(usage, name))
+
+
+def _extended(usages: x509.ExtendedKeyUsage) -> tuple[str, ...]:
+    return tuple(EXTENDED_KEY_USAGES.get(oid.dotted_string, oid.dotted_string) for oid in usages)

@@ -1,0 +1,31 @@
+"""What a check has to say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """REFUSE blocks the upload, CAUTION travels with it to the reviewers, NOTE only informs."""
+
+    REFUSE = "refuse"
+    CAUTION = "caution"
+    NOTE = "note"
+    PASSED = "passed"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One result. `check` is stable for programs, `message` is one line of fact without a full stop.
+
+    `detail` says what to do (or, for a passed check, the value read), `citation` is the address of the rule's
+    source, `position` counts blocks of the upload from 1. No field repeats bytes of an upload refused unread.
+    """
+
+    check: str
+    severity: Severity
+    message: str
+    detail: str = ""
+    citation: str = ""
+    position: int | None = None

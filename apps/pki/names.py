@@ -1,0 +1,120 @@
+"""Distinguished names as text that is safe to show anywhere.
+
+The cryptography library refuses names with invalid UTF-8 and leaves line breaks and bidirectional overrides raw
+(measured), so names are read here from their DER. The result is RFC 4514 text in which control, format and bidi
+characters are written as hex pairs of their UTF-8, which RFC 4514 section 2.4 allows for any character.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass
+
+from apps.pki.der import Element, read_element, read_oid
+
+COMMON_NAME, COUNTRY, ORGANISATION = "2.5.4.3", "2.5.4.6", "2.5.4.10"
+SHORT_NAMES = {
+    COMMON_NAME: "CN",
+    "2.5.4.4": "SN",
+    "2.5.4.5": "serialNumber",
+    COUNTRY: "C",
+    "2.5.4.7": "L",
+    "2.5.4.8": "ST",
+    "2.5.4.9": "STREET",
+    ORGANISATION: "O",
+    "2.5.4.11": "OU",
+    "2.5.4.12": "title",
+    "2.5.4.42": "GN",
+    "2.5.4.97": "organizationIdentifier",
+    "0.9.2342.19200300.100.1.1": "UID",
+    "0.9.2342.19200300.100.1.25": "DC",
+    "1.2.840.113549.1.9.1": "emailAddress",
+}
+# ASN.1 string tags and their encodings. T.61 is read as Latin-1, as every known issuer wrote it.
+ENCODINGS = {
+    0x0C: "utf-8",
+    0x12: "ascii",
+    0x13: "ascii",
+    0x14: "latin-1",
+    0x16: "ascii",
+    0x1A: "ascii",
+    0x1C: "utf-32-be",
+    0x1E: "utf-16-be",
+}
+SPECIAL = frozenset(',+"\\<>;')
+
+
+@dataclass(frozen=True)
+class Name:
+    """`text` in RFC 4514 order (last part first). `raw_values` are the strings as written: never show them."""
+
+    text: str
+    values: dict[str, str]
+    raw_values: tuple[str, ...]
+
+    def first(self, oid: str) -> str:
+        """The first value of an attribute, display-safe, or ""."""
+        return self.values.get(oid, "")
+
+
+def read_name(element: Element) -> Name:
+    """Read a Name. Raises DerError when it is not built like one."""
+    values: dict[str, str] = {}
+    raw: list[str] = []
+    groups = []
+    for group in element.children():
+        parts = []
+        for pair in group.children():
+            oid, encoded = _pair(pair)
+            known = _decoded(encoded)
+            if known is None:
+                shown = "#" + encoded.hex().upper()
+            else:
+                raw.append(known)
+                values.setdefault(oid, safe_text(known))
+                shown = _escaped(known)
+            parts.append(f"{SHORT_NAMES.get(oid, oid)}={shown}")
+        groups.append("+".join(parts))
+    return Name(",".join(reversed(groups)), values, tuple(raw))
+
+
+def safe_text(text: str) -> str:
+    """The text with every control, format, bidi and unassigned character as \\XX pairs of its UTF-8."""
+    return text if text.isascii() and text.isprintable() else "".join(_shown(char) for char in text)
+
+
+def mixes_scripts(text: str) -> bool:
+    """Whether one word of the text mixes Latin with Greek, Cyrillic, Armenian or Cherokee look-alikes."""
+    if text.isascii():
+        return False
+    words = "".join(char if char.isalpha() else " " for char in text).split()
+    return any(_scripts(word) > {"LATIN"} for word in words)
+
+
+def _scripts(word: str) -> set[str]:
+    scripts = {unicodedata.name(char, "").partition(" ")[0] for char in word}
+    return scripts & {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE"}
+
+
+def _pair(pair: Element) -> tuple[str, bytes]:
+    oid = read_element(pair.data, pair.body, pair.end)
+    return read_oid(oid.value), pair.data[oid.end : pair.end]
+
+
+def _decoded(encoded: bytes) -> str | None:
+    """The string in an attribute value; None for a type that is no string. Bytes that do not fit are kept as \\xNN."""
+    encoding = ENCODINGS.get(encoded[0]) if encoded else None
+    return read_element(encoded).value.decode(encoding, "backslashreplace") if encoding else None
+
+
+def _escaped(value: str) -> str:
+    shown = "".join("\\" + char if char in SPECIAL else _shown(char) for char in value)
+    if shown[:1] in {"#", " "}:
+        shown = "\\" + shown
+    return shown[:-1] + "\\ " if len(value) > 1 and value.endswith(" ") else shown
+
+
+def _shown(char: str) -> str:
+    if char.isprintable():
+        return char
+    return "".join(f"\\{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))

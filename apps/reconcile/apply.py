@@ -1,0 +1,163 @@
+"""Sending a stored plan, call by call.
+
+Before each list goes out it is read again: if it is not the list the plan was made from, nothing is sent and the
+next run plans afresh. After each it is read back and compared as a set. The lease is asked for again right before
+every write, with room for one whole call.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from django.conf import settings
+
+from apps.cloudflare.client import Client
+from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge
+from apps.cloudflare.rules import Ruleset, RuleWrite
+from apps.errors import PortalError
+from apps.inventory.models import Account, EdgeList, Zone
+from apps.outbox.services import Lease, holds
+from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
+from apps.planning.plan import Plan as PurePlan
+from apps.planning.rule import DesiredRule
+from apps.reconcile.models import Plan, PlanStep
+from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
+
+
+class Outcome(StrEnum):
+    """APPLIED: all sent and read back. LAGGING: sent, the read-back lags. MOVED: the edge or the lease moved first."""
+
+    APPLIED = "applied"
+    LAGGING = "lagging"
+    MOVED = "moved"
+
+
+class LeaseLost(PortalError):
+    """Somebody else may work on this zone now, or writing was switched off: stop without a write."""
+
+    category = "conflict"
+
+
+class Applier:
+    """Applies one plan to one zone under one lease."""
+
+    def __init__(self, *, client: Client, zone: Zone, lease: Lease, keys: dict[str, str]) -> None:
+        self.client = client
+        self.zone = zone
+        self.lease = lease
+        self.keys = keys
+        self.ruleset: Ruleset | None = None
+        self.expected: dict[str, frozenset[str]] = {}
+
+    def run(self, stored: Plan, plan: PurePlan) -> Outcome:
+        """Apply every step. Raises CloudflareError with the failed step marked; the plan stays open then."""
+        rows = list(stored.steps.all())
+        self.ruleset = self.client.rules.entrypoint(self.zone.cloudflare_id)
+        for row, step in zip(rows, plan.steps, strict=True):
+            start_step(row)
+            try:
+                outcome = self._step(step)
+            except LeaseLost as error:
+                end_step(row, PlanStep.State.NOT_STARTED, error=error.message)
+                raise
+            except CloudflareError as error:
+                unknown = error.outcome == "unknown" and not isinstance(step, ReadBackLists | ReadBackRules)
+                state = PlanStep.State.UNKNOWN if unknown else PlanStep.State.FAILED
+                end_step(row, state, ray=error.ray or "", error=error.message)
+                raise
+            ray = self.client.last_call.ray if self.client.last_call else ""
+            if outcome is Outcome.MOVED:
+                words = "The edge list changed before this call. Nothing was sent; a new plan follows."
+                end_step(row, PlanStep.State.NOT_STARTED, error=words)
+                end_plan(stored, Plan.State.SUPERSEDED, error=words)
+                return outcome
+            if outcome is Outcome.LAGGING:
+                end_step(
+                    row, PlanStep.State.RUNNING, ray=ray or "", error="The read-back still shows the list from before."
+                )
+                begin_verifying(stored)
+                return outcome
+            end_step(row, PlanStep.State.DONE, ray=ray or "")
+        end_plan(stored, Plan.State.APPLIED)
+        return Outcome.APPLIED
+
+    def _step(self, step: Step) -> Outcome:
+        if isinstance(step, ReplaceList):
+            return self._replace(step)
+        if isinstance(step, ReadBackLists):
+            return self._read_back_lists(step)
+        if isinstance(step, ReadBackRules):
+            return self._read_back_rules()
+        return self._write_rule(step)
+
+    def _may_write(self) -> None:
+        """The last question before each write: is the lease still ours, and is writing still allowed?"""
+        if not holds(self.lease, for_s=settings.BYOCA_EDGE_DEADLINE_S):
+            raise LeaseLost("Another worker holds this zone now. It goes on from what the edge shows.")
+        if Account.objects.get(pk=self.zone.account_id).mode != Account.Mode.READ_WRITE:
+            raise LeaseLost("Writing was switched off for this account. Reading goes on.")
+
+    def _replace(self, step: ReplaceList) -> Outcome:
+        ca_id = self.keys[step.ca]
+        current = self.client.associations.read(self.zone.cloudflare_id, mtls_certificate_id=ca_id)
+        if current != frozenset(step.before):
+            return Outcome.MOVED
+        self._may_write()
+        self.client.associations.replace(self.zone.cloudflare_id, mtls_certificate_id=ca_id, hostnames=step.after)
+        self.expected[step.ca] = frozenset(step.after)
+        row = EdgeList.objects.filter(zone=self.zone, ca_cloudflare_id=ca_id)
+        row.update(hostnames=sorted(step.after))
+        return Outcome.APPLIED
+
+    def _read_back_lists(self, step: ReadBackLists) -> Outcome:
+        for key in step.cas:
+            ca_id = self.keys[key]
+            seen = self.client.associations.read(self.zone.cloudflare_id, mtls_certificate_id=ca_id)
+            if seen != self.expected.get(key, seen):
+                return Outcome.LAGGING
+        return Outcome.APPLIED
+
+    def _write_rule(self, step: AddRule | EditRule | DeleteRule) -> Outcome:
+        self._may_write()
+        zone_id, rules = self.zone.cloudflare_id, self.client.rules
+        if isinstance(step, AddRule) and self.ruleset is None:
+            # POST, never PUT: if somebody else made the entry point meanwhile this fails instead of replacing it.
+            self.ruleset = rules.create_ruleset(zone_id, rules=[rule_write(step.rule)])
+        elif isinstance(step, AddRule):
+            self.ruleset = rules.add(zone_id, self._ruleset_id(), rule_write(step.rule), first=step.first)
+        elif isinstance(step, EditRule):
+            rule_id = step.rule_id or self._rule_id(step.rule.ref)
+            self.ruleset = rules.edit(zone_id, self._ruleset_id(), rule_id, rule_write(step.rule))
+        else:
+            rule_id = step.rule_id or self._rule_id(step.before.ref)
+            self.ruleset = rules.delete(zone_id, self._ruleset_id(), rule_id)
+        return Outcome.APPLIED
+
+    def _ruleset_id(self) -> str:
+        if self.ruleset is None:
+            raise NotFoundAtEdge("The zone's custom rules are gone. A new plan follows.")
+        return self.ruleset.id
+
+    def _rule_id(self, ref: str) -> str:
+        """The id that a rule added earlier in this very plan was given."""
+        current = {rule.ref: rule.id for rule in (self.ruleset.rules if self.ruleset else ())}
+        if ref not in current:
+            raise NotFoundAtEdge("A rule that this plan added is gone. A new plan follows.")
+        return current[ref]
+
+    def _read_back_rules(self) -> Outcome:
+        wanted = {
+            rule.ref: rule for rule in (self.ruleset.rules if self.ruleset else ()) if rule.ref.startswith("byoca-")
+        }
+        self.ruleset = self.client.rules.entrypoint(self.zone.cloudflare_id)
+        seen = {
+            rule.ref: rule for rule in (self.ruleset.rules if self.ruleset else ()) if rule.ref.startswith("byoca-")
+        }
+        same = {ref: (r.expression, r.action, r.enabled) for ref, r in wanted.items()} == {
+            ref: (r.expression, r.action, r.enabled) for ref, r in seen.items()
+        }
+        return Outcome.APPLIED if same else Outcome.LAGGING
+
+
+def rule_write(rule: DesiredRule) -> RuleWrite:
+    return RuleWrite(ref=rule.ref, description=rule.description, action=rule.action, expression=rule.expression)

@@ -1,0 +1,92 @@
+"""Stored plans: kept with their audit event before the first write, and moved on as steps happen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import Max
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.coverage.models import CoverageRequest
+from apps.inventory.models import Account, Zone
+from apps.planning.guards import Refusal
+from apps.planning.plan import Plan as PurePlan
+from apps.reconcile.models import Plan, PlanStep
+from apps.reconcile.observe import WORKER
+
+# Cloudflare's own clients saw a list lag up to 75 s behind a write; past this it is no lag any more.
+VERIFY_FOR = timedelta(seconds=90)
+
+
+@transaction.atomic
+def store_plan(
+    *, zone: Zone, plan: PurePlan, requests: list[CoverageRequest], refusals: Iterable[Refusal] = ()
+) -> Plan:
+    """Keep a plan about to be applied, or one that a guard refused, with its audit event."""
+    # The account row serialises the numbering; zones of other accounts meet the unique constraint and try again.
+    Account.objects.select_for_update().get(pk=zone.account_id)
+    refused = [{"guard": r.guard, "message": r.message, "needs": r.needs} for r in refusals]
+    stored = Plan.objects.create(
+        number=(Plan.objects.aggregate(last=Max("number"))["last"] or 0) + 1,
+        zone=zone,
+        state=Plan.State.REFUSED if refused else Plan.State.APPLYING,
+        digest=plan.digest,
+        base=plan.base,
+        document=plan.to_dict(),
+        request_ids=[request.pk for request in requests],
+        refusals=refused,
+        finished_at=timezone.now() if refused else None,
+    )
+    PlanStep.objects.bulk_create(
+        PlanStep(plan=stored, position=n, kind=step.kind, summary=step.summary(), document=step.to_dict())
+        for n, step in enumerate(plan.steps, start=1)
+    )
+    action = "plan:refused" if refused else "plan:stored"
+    after = {"effects": [e.to_dict() for e in plan.effects], "base": plan.base, "refusals": refused}
+    _record(stored, action, after=after, hostnames={e.hostname for e in plan.effects})
+    return stored
+
+
+@transaction.atomic
+def start_step(step: PlanStep) -> None:
+    step.state, step.started_at = PlanStep.State.RUNNING, timezone.now()
+    step.save(update_fields=["state", "started_at"])
+
+
+@transaction.atomic
+def end_step(step: PlanStep, state: str, *, ray: str = "", error: str = "") -> None:
+    step.state, step.ray, step.error, step.finished_at = state, ray, error, timezone.now()
+    step.save(update_fields=["state", "ray", "error", "finished_at"])
+
+
+@transaction.atomic
+def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
+    """Close a plan with its audit event. The steps keep what is known of each call."""
+    before = {"state": plan.state}
+    plan.state, plan.error, plan.finished_at = state, error, timezone.now()
+    plan.save(update_fields=["state", "error", "finished_at"])
+    rays = [step.ray for step in plan.steps.all() if step.ray]
+    _record(plan, f"plan:{state}", before=before, after={"state": state, "error": error}, details={"rays": rays})
+
+
+@transaction.atomic
+def begin_verifying(plan: Plan) -> None:
+    """Everything was sent; the edge still shows the list from before. Later runs read until it agrees."""
+    plan.state, plan.verify_until = Plan.State.VERIFYING, timezone.now() + VERIFY_FOR
+    plan.save(update_fields=["state", "verify_until"])
+
+
+def _record(plan: Plan, action: str, **more: object) -> None:
+    requests = CoverageRequest.objects.filter(pk__in=plan.request_ids)
+    record(
+        by=WORKER,
+        action=action,
+        subject=("change", plan.pk, str(plan)),
+        account=plan.zone.account_id,
+        zone=plan.zone.name,
+        correlation_id=",".join(request.correlation_id for request in requests)[:36],
+        **{"details": {"requests": plan.request_ids}, **more},  # type: ignore[arg-type]
+    )

@@ -1,0 +1,162 @@
+"""The plan of one request: what approving it would send, from a fresh read. This is what people see and approve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from apps.coverage.models import CoverageRequest, Kind
+from apps.coverage.selectors import desired_with, desired_zone
+from apps.inventory.models import EdgeList, EdgeRules, Zone
+from apps.planning.diff import diff
+from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
+from apps.planning.rule import is_pinned
+from apps.planning.state import ObservedZone
+from apps.reconcile.observe import revision_key
+
+
+def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> dict[str, Any]:
+    """The plan document (docs/plans.md) of a request over the zones it touches."""
+    names = set(request.hostnames.values_list("hostname", flat=True))
+    labels = {ca.fingerprint: ca.name for ca in request.account.cas.exclude(state="deleted")}
+    zones, effects = [], []
+    for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
+        plan = diff(desired_with(zone, request), state, heal=False)
+        zones.append(_zone_document(zone, plan, labels))
+        effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
+    loses = _losing_check(request, observed)
+    return {
+        "request": str(request),
+        "kind": request.kind,
+        "mode": request.mode,
+        "ca": {"name": request.ca.name, "fingerprint": request.ca.fingerprint},
+        "summary": _summary(zones, effects),
+        "loses_check": loses,
+        "zones": zones,
+        "effects": effects,
+        "warnings": _warnings(request, zones, effects, loses),
+    }
+
+
+def document_digest(request: CoverageRequest, number: int, document: Mapping[str, Any]) -> str:
+    """SHA-256 over the plan's number, effects and full lists: an approval for one plan fits no other."""
+    content = {
+        "request": request.pk,
+        "number": number,
+        "effects": document["effects"],
+        "zones": [{"zone": zone["zone"], "lists": zone["lists"], "rules": zone["rules"]} for zone in document["zones"]],
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def revisions_of(request: CoverageRequest, document: Mapping[str, Any], zones: list[Zone]) -> dict[str, int]:
+    """The edge revisions the plan stands on: the CA's list in each zone, and our rules where it changes one."""
+    touched = {zone["zone_id"] for zone in document["zones"] if zone["rules"]}
+    revisions: dict[str, int] = {}
+    for zone in zones:
+        ca_id = request.ca.cloudflare_id
+        row = EdgeList.objects.filter(zone=zone, ca_cloudflare_id=ca_id).first()
+        revisions[revision_key(zone, ca_id)] = row.foreign_revision if row else 0
+        if str(zone.pk) in touched:
+            rules = EdgeRules.objects.filter(zone=zone).first()
+            revisions[revision_key(zone, "rules")] = rules.foreign_revision if rules else 0
+    return revisions
+
+
+def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
+    # A plan may write one list twice (additions first, removals last): people see the first before and last after.
+    lists: dict[str, dict[str, Any]] = {}
+    rules: dict[str, dict[str, Any]] = {}
+    for step in plan.steps:
+        if isinstance(step, ReplaceList):
+            row = lists.setdefault(step.ca, {"before": list(step.before)})
+            row["after"] = list(step.after)
+        elif isinstance(step, AddRule):
+            rules[step.rule.ref] = _rule(step.rule.ref, step.rule.action, "add", None, step.rule.expression)
+        elif isinstance(step, EditRule):
+            before = rules.get(step.rule.ref, {}).get("before", step.before.expression)
+            operation = rules.get(step.rule.ref, {}).get("operation", "edit")
+            rules[step.rule.ref] = _rule(step.rule.ref, step.rule.action, operation, before, step.rule.expression)
+        elif isinstance(step, DeleteRule):
+            rules[step.before.ref] = _rule(step.before.ref, step.before.action, "delete", step.before.expression, None)
+    return {
+        "zone": zone.name,
+        "zone_id": str(zone.pk),
+        "lists": [_list(key, labels, row["before"], row["after"]) for key, row in lists.items()],
+        "rules": list(rules.values()),
+        "steps": [{"kind": step.kind, "summary": _named(step.summary(), labels)} for step in plan.steps],
+    }
+
+
+def _named(summary: str, labels: Mapping[str, str]) -> str:
+    """A step's sentence with the CA's name in place of the fingerprint it goes by in planning."""
+    for key, name in labels.items():
+        summary = summary.replace(key[:12], name)
+    return summary
+
+
+def _list(key: str, labels: Mapping[str, str], before: list[str], after: list[str]) -> dict[str, Any]:
+    return {
+        "ca": key,
+        "ca_name": labels.get(key, key[:12]),
+        "before": before,
+        "after": after,
+        "adds": sorted(set(after) - set(before)),
+        "removes": sorted(set(before) - set(after)),
+    }
+
+
+def _rule(ref: str, action: str, operation: str, before: str | None, after: str | None) -> dict[str, Any]:
+    pinned = is_pinned(after or before or "")
+    return {"ref": ref, "action": action, "operation": operation, "before": before, "after": after, "pinned": pinned}
+
+
+def _summary(zones: list[dict[str, Any]], effects: list[dict[str, Any]]) -> dict[str, int]:
+    lists = [row for zone in zones for row in zone["lists"]]
+    return {
+        "adds": sum(len(row["adds"]) for row in lists),
+        "removes": sum(len(row["removes"]) for row in lists),
+        "adopts": sum(1 for effect in effects if effect["operation"] == "adopt"),
+        "rules": sum(len(zone["rules"]) for zone in zones),
+        "unchanged": sum(len(set(row["before"]) & set(row["after"])) for row in lists),
+    }
+
+
+def _losing_check(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> list[str]:
+    """Hostnames that no CA covers once an uncover request holds: the edge stops asking their clients."""
+    if request.kind != Kind.UNCOVER:
+        return []
+    names = set(request.hostnames.values_list("hostname", flat=True))
+    kept: set[str] = set()
+    for zone, state in observed.items():
+        desired = desired_zone(zone)
+        for key, hostnames in state.lists.items():
+            if key != request.ca.fingerprint:
+                kept |= hostnames - desired.releases.get(key, frozenset())
+    return sorted(names - kept)
+
+
+def _warnings(
+    request: CoverageRequest, zones: list[dict[str, Any]], effects: list[dict[str, Any]], loses: list[str]
+) -> list[str]:
+    warnings = []
+    if loses:
+        warnings.append(
+            f"{len(loses)} hostname{'s lose their' if len(loses) > 1 else ' loses its'} check: no other CA covers "
+            "them. After this change the edge stops asking their clients for a certificate."
+        )
+    blocked = [e for e in effects if e["operation"] == "enforce" and e["mode"] == "block"]
+    if blocked:
+        warnings.append(
+            f"{len(blocked)} hostnames start refusing clients without a certificate. "
+            "Not sure that every client is ready? Choose log first."
+        )
+    if any(not rule["pinned"] and rule["after"] for zone in zones for rule in zone["rules"]):
+        warnings.append(
+            "A rule is not pinned, because it is not known who issues the clients of every CA it covers. "
+            "It accepts a client certificate of any CA in the account."
+        )
+    warnings += [finding["message"] for finding in request.ca.findings]
+    return warnings

@@ -1,0 +1,270 @@
+"""The view that is missing elsewhere: one row per hostname over all zones, approved against at the edge.
+
+Built from the stored reads and the approved state in a handful of queries, whatever the number of hostnames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.utils import timezone
+
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import HOLDING
+from apps.coverage.models import Association, CoverageRequest, Enforcement, RequestHostname
+from apps.coverage.selectors import associations_in, enforcements_in
+from apps.coverage.states import IN_FLIGHT, RequestState
+from apps.identity.models import Team
+from apps.inventory.models import Account, EdgeCertificate, EdgeList, EdgeRules, Zone
+from apps.inventory.selectors import edge_lists_of, slot_certificates
+from apps.planning.answer import Answer, HostnameFacts, answer, sentence
+from apps.planning.rule import hostnames_in, is_pinned
+from apps.planning.state import Mode
+
+FAILED_STATES = (RequestState.FAILED, RequestState.PARTLY_DONE)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One CA of the table: ours, or one that only the edge knows."""
+
+    key: str
+    label: str
+    ca: CertificateAuthority | None
+    edge: EdgeCertificate | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One hostname under one CA. `state` is a word of UX "Association state", or `none`."""
+
+    key: str
+    ca: CertificateAuthority | None
+    ca_label: str
+    state: str
+    since: datetime | None = None
+    request_id: int | None = None
+
+
+@dataclass(frozen=True)
+class RuleCell:
+    """The enforcement rule as read: enforced, logging, paused, no_rule, queued or altered."""
+
+    state: str
+    pinned: bool | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class HostnameRow:
+    """Everything the pages say of one hostname."""
+
+    hostname: str
+    zone: Zone
+    owner: Team | None
+    answer: str
+    sentence: str
+    cells: tuple[Cell, ...]
+    rule: RuleCell
+    mode: str
+    request_id: int | None
+    changed_at: datetime | None
+    read_at: datetime | None
+
+    @property
+    def live_cells(self) -> tuple[Cell, ...]:
+        return tuple(cell for cell in self.cells if cell.state in {"live", "unexpected"})
+
+
+@dataclass
+class _Edge:
+    """The stored reads of an account, indexed once."""
+
+    lists: dict[tuple[object, str], EdgeList] = field(default_factory=dict)
+    rules: dict[tuple[object, str], list[dict[str, object]]] = field(default_factory=dict)
+    read_at: dict[object, datetime | None] = field(default_factory=dict)
+
+
+def columns(account: Account) -> list[Column]:
+    """CAs in the order of their deployment; what is not at the edge yet comes last."""
+    ours = list(CertificateAuthority.objects.filter(account=account, state__in=HOLDING).order_by("created_at"))
+    by_cloudflare_id = {ca.cloudflare_id: ca for ca in ours if ca.cloudflare_id}
+    found = []
+    for row in slot_certificates(account):
+        ca = by_cloudflare_id.pop(row.cloudflare_id, None)
+        label = ca.name if ca else str(row)
+        found.append(Column(row.cloudflare_id, label, ca, row, ca.not_after if ca else row.expires_at))
+    shown = {column.ca.pk for column in found if column.ca}
+    return found + [Column(str(ca.pk), ca.name, ca, None, ca.not_after) for ca in ours if ca.pk not in shown]
+
+
+def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[HostnameRow]:
+    """Rows of every hostname that is approved or at the edge, by zone and name. `only` limits to some hostnames."""
+    cols = columns(account)
+    edge = _read_edge(account)
+    wanted = set(only) if only is not None else None
+    approved: dict[tuple[object, str], dict[object, Association]] = {}
+    for row in associations_in(account):
+        approved.setdefault((row.zone_id, row.hostname), {})[row.ca_id] = row
+    modes = {(row.zone_id, row.hostname): row for row in enforcements_in(account)}
+    flying = _flying(account)
+    zones = {zone.pk: zone for zone in Zone.objects.filter(account=account, vanished_at=None).select_related("account")}
+    names = (
+        set(approved)
+        | {(zone_id, name) for (zone_id, _), lst in edge.lists.items() for name in lst.hostnames}
+        | {key for key in edge.rules}  # noqa: C416
+    )
+    if wanted is not None:
+        names = {key for key in names if key[1] in wanted}
+    rows = [
+        _row(zones[zone_id], name, cols, edge, approved.get((zone_id, name), {}), modes.get((zone_id, name)), flying)
+        for zone_id, name in names
+        if zone_id in zones
+    ]
+    return sorted(rows, key=lambda row: (row.zone.name, row.hostname))
+
+
+def empty_row(account: Account, zone: Zone, hostname: str) -> HostnameRow:
+    """The row of a hostname that nobody approved and no list names."""
+    return _row(zone, hostname, columns(account), _read_edge(account), {}, None, {})
+
+
+def _read_edge(account: Account) -> _Edge:
+    edge = _Edge()
+    for row in edge_lists_of(account):
+        edge.lists[(row.zone_id, row.ca_cloudflare_id)] = row
+    for rules in EdgeRules.objects.filter(zone__account=account):
+        for rule in rules.rules:
+            for name in hostnames_in(str(rule["expression"])):
+                edge.rules.setdefault((rules.zone_id, name), []).append(rule)
+    edge.read_at = dict(Zone.objects.filter(account=account).values_list("pk", "read_at"))
+    return edge
+
+
+def _flying(account: Account) -> dict[str, str]:
+    """Hostname -> state of the newest request that is on its way or failed."""
+    rows = (
+        RequestHostname.objects.filter(
+            request__account=account, request__state__in=(*IN_FLIGHT, *FAILED_STATES), result="pending"
+        )
+        .order_by("request_id")
+        .values_list("hostname", "request__state")
+    )
+    return dict(rows)
+
+
+def _row(
+    zone: Zone,
+    hostname: str,
+    cols: list[Column],
+    edge: _Edge,
+    approved: dict[object, Association],
+    mode: Enforcement | None,
+    flying: dict[str, str],
+) -> HostnameRow:
+    state = flying.get(hostname, "")
+    cells = tuple(_cell(zone, hostname, col, edge, approved, state) for col in cols)
+    rules = edge.rules.get((zone.pk, hostname), [])
+    rule = _rule_cell(rules, mode, state)
+    facts = _facts(cols, cells, approved, rules, mode, state, edge.read_at.get(zone.pk), rule)
+    verdict = answer(facts, timezone.now())
+    newest = max(approved.values(), key=lambda row: row.approved_at, default=None)
+    owner = next((row.owner_team for row in approved.values() if row.owner_team), None)
+    since = [cell.since for cell in cells if cell.since]
+    return HostnameRow(
+        hostname=hostname,
+        zone=zone,
+        owner=owner,
+        answer=verdict.value,
+        sentence=_sentence(verdict, facts, rule),
+        cells=cells,
+        rule=rule,
+        mode=mode.mode if mode else "",
+        request_id=newest.request_id if newest else None,
+        changed_at=max(since, default=None),
+        read_at=edge.read_at.get(zone.pk),
+    )
+
+
+def _sentence(verdict: Answer, facts: HostnameFacts, rule: RuleCell) -> str:
+    if verdict is Answer.PROTECTED and rule.pinned is False:
+        # The rule is not pinned: it would be wrong to name one CA.
+        return "Clients without a certificate of any CA in this account are refused. The rule is not pinned."
+    return sentence(verdict, facts)
+
+
+def _cell(zone: Zone, hostname: str, col: Column, edge: _Edge, approved: dict[object, Association], state: str) -> Cell:
+    lst = edge.lists.get((zone.pk, col.key))
+    at_edge = lst is not None and hostname in lst.hostnames
+    row = approved.get(col.ca.pk) if col.ca else None
+    since = lst.changed_at if lst and at_edge else None
+    if row is None:
+        word = "unexpected" if at_edge else "none"
+        return Cell(col.key, col.ca, col.label, word, since)
+    return Cell(col.key, col.ca, col.label, _word(row, at_edge, state), row.live_at or row.approved_at, row.request_id)
+
+
+def _word(row: Association, at_edge: bool, state: str) -> str:
+    if row.state == Association.State.RELEASING:
+        return "failed" if state in FAILED_STATES else "removing"
+    if at_edge:
+        return "live"
+    if row.live_at is not None:
+        return "missing"
+    if state in FAILED_STATES:
+        return "failed"
+    return "pushing" if state == RequestState.APPLYING else "queued"
+
+
+def _rule_cell(rules: list[dict[str, object]], mode: Enforcement | None, state: str) -> RuleCell:
+    naming = [rule for rule in rules if rule["action"] in {"block", "log"}]
+    live = [rule for rule in naming if rule["enabled"]]
+    wanted = mode.mode if mode else "verify"
+    for action, word in (("block", "enforced"), ("log", "logging")):
+        hits = [rule for rule in live if rule["action"] == action]
+        if hits:
+            pinned = all(is_pinned(str(rule["expression"])) for rule in hits)
+            detail = "" if wanted == action else f"Approved mode is {wanted}."
+            return RuleCell(word, pinned, detail)
+    if naming:
+        return RuleCell("paused", None, "The rule is switched off at the edge.")
+    if wanted != "verify" and mode is not None:
+        return RuleCell("queued" if state in IN_FLIGHT else "altered" if mode.live_at else "no_rule")
+    return RuleCell("no_rule")
+
+
+def _facts(
+    cols: list[Column],
+    cells: tuple[Cell, ...],
+    approved: dict[object, Association],
+    rules: list[dict[str, object]],
+    mode: Enforcement | None,
+    state: str,
+    read_at: datetime | None,
+    rule: RuleCell,
+) -> HostnameFacts:
+    now = timezone.now()
+    at_edge = {cell.key for cell in cells if cell.state in {"live", "unexpected", "removing"}}
+    labels = {col.key: col.label for col in cols}
+    expired = {labels[col.key] for col in cols if col.expires_at and col.expires_at <= now}
+    drifted = {"missing", "unexpected"} & {cell.state for cell in cells} or rule.state == "altered" or rule.detail
+    return HostnameFacts(
+        approved_cas=frozenset(row.ca.name for row in approved.values() if row.state == Association.State.APPROVED),
+        live_cas=frozenset(labels[key] for key in at_edge),
+        expired_cas=frozenset(expired),
+        rule_live=any(r["enabled"] and r["action"] == "block" for r in rules),
+        rule_paused=any(not r["enabled"] and r["action"] == "block" for r in rules),
+        log_rule=any(r["enabled"] and r["action"] == "log" for r in rules),
+        mode=Mode(mode.mode) if mode else None,
+        changing=state in IN_FLIGHT,
+        push_failed=state in FAILED_STATES,
+        has_drift=bool(drifted),
+        read_at=read_at,
+    )
+
+
+def in_flight_count(account: Account) -> int:
+    return CoverageRequest.objects.filter(account=account, state__in=IN_FLIGHT).count()

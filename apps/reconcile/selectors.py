@@ -1,0 +1,177 @@
+"""Reading the merged state: rows, one hostname, drift, changes, and how fresh all of it is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db.models import Prefetch, QuerySet
+from django.utils import timezone
+
+from apps.audit.models import AuditEvent
+from apps.coverage.models import Association, CoverageRequest
+from apps.errors import NotFound
+from apps.inventory.models import Account, EdgeRules, Zone
+from apps.inventory.selectors import zones_of
+from apps.planning.hostnames import HostnameRefused, canonical, zone_of
+from apps.reconcile.models import Drift, Plan, PlanStep
+from apps.reconcile.rows import Column as Column
+from apps.reconcile.rows import HostnameRow, build_rows, empty_row
+from apps.reconcile.rows import columns as columns
+
+STALE_AFTER = timedelta(minutes=15)
+HISTORY_LENGTH = 50
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How old the oldest read among an account's zones is, and since when reading fails."""
+
+    read_at: datetime | None
+    failing_since: datetime | None
+    error: str
+    stale: bool
+
+
+@dataclass(frozen=True)
+class HostnameDetail:
+    """One hostname's page: its row, its approvals, its history, and rules of others that run before ours."""
+
+    row: HostnameRow
+    associations: tuple[Association, ...]
+    history: tuple[AuditEvent, ...]
+    rules_ahead: tuple[str, ...]
+
+
+def hostname_rows(
+    account: Account,
+    *,
+    q: str = "",
+    zone: str = "",
+    ca: str = "",
+    answer: str = "",
+    owner: str = "",
+    sort: str = "",
+) -> list[HostnameRow]:
+    """Rows that match every given filter. `sort` is hostname, answer, changed or zone, with `-` for descending."""
+    rows: Iterable[HostnameRow] = build_rows(account)
+    if q:
+        rows = [row for row in rows if q.strip().lower() in row.hostname]
+    if zone:
+        rows = [row for row in rows if zone in {row.zone.name, str(row.zone.pk), row.zone.cloudflare_id}]
+    if ca:
+        rows = [
+            row for row in rows if any(_is_ca(cell.key, cell.ca, ca) and cell.state != "none" for cell in row.cells)
+        ]
+    if answer:
+        rows = [row for row in rows if row.answer == answer]
+    if owner:
+        rows = [row for row in rows if row.owner and owner in {row.owner.slug, str(row.owner.pk)}]
+    return _sorted(list(rows), sort)
+
+
+def _is_ca(key: str, ca: object, wanted: str) -> bool:
+    return wanted == key or (ca is not None and wanted == str(getattr(ca, "pk", "")))
+
+
+def _sorted(rows: list[HostnameRow], sort: str) -> list[HostnameRow]:
+    never = datetime.min.replace(tzinfo=timezone.get_default_timezone())
+    keys = {
+        "hostname": lambda row: row.hostname,
+        "answer": lambda row: row.answer,
+        "changed": lambda row: row.changed_at or never,
+        "zone": lambda row: (row.zone.name, row.hostname),
+    }
+    key = keys.get(sort.lstrip("-"))
+    return sorted(rows, key=key, reverse=sort.startswith("-")) if key else rows
+
+
+def tallies(rows: Iterable[HostnameRow]) -> dict[str, int]:
+    """How many rows have each answer."""
+    return dict(Counter(row.answer for row in rows))
+
+
+def hostname_detail(account: Account, fqdn: str) -> HostnameDetail:
+    """Raises NotFound when no zone of the account holds the name."""
+    try:
+        hostname = canonical(fqdn)
+    except HostnameRefused as error:
+        raise NotFound(f"{fqdn} is no hostname. {error.message}") from None
+    zones = {zone.name: zone for zone in zones_of(account).select_related("account")}
+    zone = zones.get(zone_of(hostname, zones) or "")
+    if zone is None:
+        raise NotFound(f"No zone in {account} holds {hostname}. Check the spelling or pick another account.")
+    rows = build_rows(account, only=[hostname])
+    associations = Association.objects.filter(zone=zone, hostname=hostname).select_related(
+        "ca", "owner_team", "request"
+    )
+    return HostnameDetail(
+        row=rows[0] if rows else empty_row(account, zone, hostname),
+        associations=tuple(associations.order_by("ca__live_at")),
+        history=tuple(_history(hostname)),
+        rules_ahead=_rules_ahead(zone),
+    )
+
+
+def _history(hostname: str) -> list[AuditEvent]:
+    # The JSON text is searched for the quoted name, which both databases can do; the exact match is made here.
+    events = AuditEvent.objects.filter(hostnames__icontains=f'"{hostname}"').order_by("-seq")[: HISTORY_LENGTH * 2]
+    return [event for event in events if hostname in event.hostnames][:HISTORY_LENGTH]
+
+
+def _rules_ahead(zone: Zone) -> tuple[str, ...]:
+    """Rules of others, before our first, whose action lets requests past it."""
+    rules = EdgeRules.objects.filter(zone=zone).first()
+    ahead = []
+    for rule in rules.rules if rules else []:
+        if str(rule["ref"]).startswith("byoca-"):
+            break
+        if rule["enabled"] and rule["action"] in {"skip", "allow"}:
+            ahead.append(str(rule["description"] or rule["ref"]))
+    return tuple(ahead)
+
+
+def drift_open(account: Account) -> QuerySet[Drift]:
+    """Differences that the last read still showed, newest first."""
+    rows = Drift.objects.filter(zone__account=account, zone__vanished_at=None, resolved_at=None)
+    return rows.select_related("zone", "ca").order_by("-first_seen_at", "hostname")
+
+
+def change_by_id(change_id: UUID | str) -> Plan:
+    """Raises NotFound."""
+    try:
+        found = (
+            Plan.objects.select_related("zone__account")
+            .prefetch_related(Prefetch("steps", PlanStep.objects.order_by("position")))
+            .filter(pk=change_id)
+            .first()
+        )
+    except (ValidationError, ValueError):
+        found = None
+    if found is None:
+        raise NotFound("No such change.")
+    return found
+
+
+def changes_of(request: CoverageRequest) -> list[Plan]:
+    """Plans that carried this request to the edge, oldest first."""
+    zones = request.hostnames.values("zone_id")
+    plans = Plan.objects.filter(zone__in=zones).select_related("zone").order_by("number")
+    return [plan for plan in plans if request.pk in plan.request_ids]
+
+
+def edge_freshness(account: Account) -> Freshness:
+    """From the zone that was read longest ago: the page may not look fresher than its oldest part."""
+    zones = list(zones_of(account))
+    reads = [zone.read_at for zone in zones]
+    read_at = min((read for read in reads if read), default=None) if zones and all(reads) else None
+    failing = [zone.failing_since for zone in zones if zone.failing_since]
+    if account.failing_since:
+        failing.append(account.failing_since)
+    error = account.last_error or next((zone.last_error for zone in zones if zone.last_error), "")
+    stale = read_at is None or timezone.now() - read_at > STALE_AFTER
+    return Freshness(read_at, min(failing, default=None), error, stale)

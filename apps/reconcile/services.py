@@ -1,0 +1,119 @@
+"""What people and the API ask of the reconciler: submit, plan again, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+
+from apps.authorities.models import CertificateAuthority
+from apps.coverage.models import CoverageRequest, RequestPlan
+from apps.coverage.selectors import request_by_id
+from apps.coverage.services import create_request, locked_request, retry_requests
+from apps.coverage.services import store_plan as store_request_plan
+from apps.coverage.states import RequestState
+from apps.errors import Conflict, NotFound, PortalError
+from apps.identity.actors import Actor
+from apps.identity.models import Team
+from apps.identity.permissions import Permission
+from apps.inventory.models import Zone
+from apps.inventory.services import store_zone_failure
+from apps.planning.state import ObservedZone
+from apps.reconcile.edge import ca_keys, client_for, read_zone
+from apps.reconcile.observe import WORKER, store_observation
+from apps.reconcile.preview import document_digest, request_document, revisions_of
+
+log = structlog.get_logger(__name__)
+
+
+def submit_request(
+    *,
+    by: Actor,
+    kind: str,
+    ca: CertificateAuthority,
+    mode: str,
+    hostnames: str | Sequence[str],
+    reason: str,
+    ticket: str = "",
+    team: Team | None = None,
+) -> CoverageRequest:
+    """Store a request, then plan it from a fresh read of the edge.
+
+    When Cloudflare does not answer, the request is kept in state `planning` and a worker plans it later.
+    """
+    text = hostnames if isinstance(hostnames, str) else "\n".join(hostnames)
+    request = create_request(by=by, kind=kind, ca=ca, mode=mode, text=text, reason=reason, ticket=ticket, team=team)
+    try:
+        plan_request(request.pk, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S, first_only=True)
+    except PortalError as error:
+        log.warning("request_not_planned", request=request.pk, error=error.message)
+    return request_by_id(request.pk)
+
+
+def plan_request(
+    request_id: int, *, by: Actor, deadline_s: float | None = None, first_only: bool = False
+) -> RequestPlan:
+    """Read the request's zones, outside any transaction, and store the plan people decide on.
+
+    With `first_only` a plan that somebody else stored meanwhile stands: the page that asked and a worker may both
+    be at it, and the digest people were given must not change under them.
+    Raises CloudflareError when a zone cannot be read: no plan is made from part of the edge.
+    """
+    request = request_by_id(request_id)
+    zones = list(Zone.objects.filter(requesthostname__request=request).distinct())
+    keys = ca_keys(request.account)
+    observed: dict[Zone, ObservedZone] = {}
+    with client_for(request.account, deadline_s=deadline_s) as client:
+        for zone in zones:
+            try:
+                observation = read_zone(client, zone, keys)
+            except PortalError as error:
+                store_zone_failure(zone=zone, error=error.message)
+                raise
+            store_observation(zone, observation, keys)
+            observed[zone] = observation.zone
+    with transaction.atomic():
+        if first_only and locked_request(request_id).state != RequestState.PLANNING:
+            return RequestPlan.objects.filter(request_id=request_id).latest("number")
+        document = request_document(request, observed)
+        number = request.plans.count() + 1
+        return store_request_plan(
+            by=by,
+            request_id=request_id,
+            document=document,
+            revisions=revisions_of(request, document, zones),
+            digest=document_digest(request, number, document),
+        )
+
+
+def plan_waiting_requests(account_id: UUID) -> None:
+    """Plan what could not be planned when it was sent."""
+    for request in CoverageRequest.objects.filter(account_id=account_id, state=RequestState.PLANNING).order_by("pk"):
+        try:
+            plan_request(request.pk, by=WORKER, first_only=True)
+        except PortalError as error:
+            log.warning("request_not_planned", request=request.pk, error=error.message)
+            return
+
+
+def rebuild_plan(*, by: Actor, request_id: int) -> RequestPlan:
+    """Make a new plan from a fresh read. Approvals of the old one end. Raises Conflict when decided."""
+    request = request_by_id(request_id)
+    mine = by.person is not None and by.person.pk == request.requested_by_id
+    if not mine:
+        by.require(Permission.REQUEST_APPROVE)
+    if request.state not in {RequestState.STALE, RequestState.WAITING, RequestState.PLANNING}:
+        raise Conflict(f"{request} is decided, so its plan stays as it is.", code="decided")
+    return plan_request(request_id, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S)
+
+
+def retry_zone(*, by: Actor, zone_id: UUID) -> Zone:
+    """Try the failed requests of a zone again. Raises Forbidden without the right, NotFound."""
+    zone = Zone.objects.filter(pk=zone_id).first()
+    if zone is None:
+        raise NotFound("No such zone.")
+    retry_requests(by=by, zone=zone)
+    return zone

@@ -1,0 +1,35 @@
+"""The Celery tasks: thin. The row in the outbox is the job; a message holds one id and may be lost, late or doubled."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from celery import shared_task
+from django.db import close_old_connections
+
+from apps.outbox.selectors import entries_due
+from apps.reconcile.accounts import run_account
+from apps.reconcile.services import plan_waiting_requests
+from apps.reconcile.zones import run_zone
+
+
+@shared_task(name="reconcile.account")
+def reconcile_account(account_id: str) -> None:
+    """Bring one account up to date, if it is due."""
+    run_account(UUID(account_id))
+    plan_waiting_requests(UUID(account_id))
+
+
+@shared_task(name="reconcile.zone")
+def reconcile_zone(zone_id: str) -> None:
+    """Bring one zone up to date, if it is due."""
+    run_zone(UUID(zone_id))
+
+
+@shared_task(name="reconcile.tick")
+def tick() -> None:
+    """Find what is due, whatever became of its message, and send it to the workers. Beat calls it; so may anybody."""
+    close_old_connections()
+    for entry in entries_due():
+        task = reconcile_account if entry.kind == "account" else reconcile_zone
+        task.apply_async(args=[str(entry.subject_id)], queue="push", expires=60)

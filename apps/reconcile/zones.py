@@ -1,0 +1,156 @@
+"""One run for one zone: read, name what is seen, and send what is approved and not there yet."""
+
+from __future__ import annotations
+
+import socket
+from os import getpid
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import close_old_connections
+from django.utils import timezone
+
+from apps.cloudflare.client import Client
+from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge
+from apps.coverage.models import CoverageRequest
+from apps.coverage.selectors import desired_zone, in_flight_requests
+from apps.coverage.services import begin_applying, fail_requests
+from apps.errors import PortalError, Unsafe
+from apps.inventory.models import Account, Zone
+from apps.inventory.services import store_account_failure, store_zone_failure
+from apps.outbox.services import Lease, claim, defer, park, settle
+from apps.planning.diff import diff
+from apps.planning.guards import Limits, check
+from apps.planning.plan import Plan as PurePlan
+from apps.planning.state import DesiredZone
+from apps.reconcile.apply import Applier, LeaseLost, Outcome
+from apps.reconcile.edge import Observation, ca_keys, client_for, read_zone
+from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling
+from apps.reconcile.models import Plan, PlanStep
+from apps.reconcile.observe import WORKER, store_observation
+from apps.reconcile.plans import end_plan, store_plan
+
+log = structlog.get_logger(__name__)
+
+VERIFY_AGAIN_S = 2.0
+
+
+def worker_name() -> str:
+    return f"{socket.gethostname()}:{getpid()}"
+
+
+def run_zone(zone_id: UUID) -> None:
+    """Take the zone's lease and bring it up to date. Does nothing when it is not due or somebody else has it."""
+    close_old_connections()
+    lease = claim(kind="zone", subject_id=zone_id, worker=worker_name(), lease_s=settings.BYOCA_LEASE_S)
+    if lease is None:
+        return
+    zone = Zone.objects.select_related("account").filter(pk=zone_id, vanished_at=None).first()
+    if zone is None:
+        park(lease, reason="Cloudflare no longer lists this zone. Its history stays readable.")
+        return
+    if lease.attempts > PARK_AFTER_ATTEMPTS * 2:
+        park(lease, reason="The worker stopped in the middle of this zone too often. Read the log, then retry.")
+        return
+    try:
+        with client_for(zone.account) as client:
+            _bring_up_to_date(client, zone, lease)
+    except LeaseLost as error:
+        log.warning("zone_run_stopped", zone=zone.name, why=error.message)
+        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+    except PortalError as error:
+        _handle(zone, lease, error)
+
+
+def _bring_up_to_date(client: Client, zone: Zone, lease: Lease) -> None:
+    keys = ca_keys(zone.account)
+    observation = read_zone(client, zone, keys)
+    if _still_verifying(zone, observation):
+        store_observation(zone, observation, keys)
+        defer(lease, delay_s=VERIFY_AGAIN_S, error="The edge still shows the list from before our write.")
+        return
+    store_observation(zone, observation, keys)
+    _close_open_plans(zone)
+    requests = in_flight_requests(zone)
+    if not requests or zone.account.mode != Account.Mode.READ_WRITE:
+        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        return
+    desired = desired_zone(zone)
+    plan = diff(desired, observation.zone, heal=False)
+    if plan.is_noop:
+        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        return
+    _send(client, zone, lease, keys, desired, plan, requests)
+
+
+def _send(
+    client: Client,
+    zone: Zone,
+    lease: Lease,
+    keys: dict[str, str],
+    desired: DesiredZone,
+    plan: PurePlan,
+    requests: list[CoverageRequest],
+) -> None:
+    ids = [request.pk for request in requests]
+    acknowledged = frozenset((ca, name) for ca, names in desired.releases.items() for name in names)
+    if refusals := check(plan, Limits(), acknowledged):
+        stored = store_plan(zone=zone, plan=plan, requests=requests, refusals=refusals)
+        why = " ".join(refusal.message for refusal in refusals)
+        fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
+        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        return
+    stored = store_plan(zone=zone, plan=plan, requests=requests)
+    begin_applying(by=WORKER, request_ids=ids)
+    outcome = Applier(client=client, zone=zone, lease=lease, keys=keys).run(stored, plan)
+    if outcome is Outcome.APPLIED:
+        store_observation(zone, read_zone(client, zone, keys), keys)
+        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+    else:
+        defer(lease, delay_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0, error=f"The plan is {outcome}.")
+
+
+def _still_verifying(zone: Zone, observation: Observation) -> bool:
+    """Whether a sent list is still not to be seen, within the time a lag may take. Past it the plan has diverged."""
+    waiting = False
+    for plan in Plan.objects.filter(zone=zone, state=Plan.State.VERIFYING):
+        done = plan.steps.filter(kind="replace_list", state=PlanStep.State.DONE)
+        sent = {step.document["ca"]: frozenset(step.document["after"]) for step in done}
+        if all(observation.zone.lists.get(key) == names for key, names in sent.items()):
+            end_plan(plan, Plan.State.APPLIED)
+        elif plan.verify_until and timezone.now() < plan.verify_until:
+            waiting = True
+        else:
+            words = "The edge does not show what was sent, and the time a lag may take is over."
+            end_plan(plan, Plan.State.DIVERGED, error=words)
+            fail_requests(by=WORKER, request_ids=plan.request_ids, why=f"{plan}: {words}")
+    return waiting
+
+
+def _close_open_plans(zone: Zone) -> None:
+    """A plan left open by a run that was cut off: what it reached is read already, the rest is planned afresh."""
+    for plan in Plan.objects.filter(zone=zone, state=Plan.State.APPLYING):
+        end_plan(
+            plan, Plan.State.SUPERSEDED, error="The run was cut off. The next plan goes on from what the edge shows."
+        )
+
+
+def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:
+    how = handling(error, lease.attempts)
+    log.warning("zone_run_failed", zone=zone.name, error=error.message, kind=type(error).__name__, delay_s=how.delay_s)
+    store_zone_failure(zone=zone, error=error.message)
+    if how.token_broken:
+        store_account_failure(account=zone.account, error=error.message, token_broken=True)
+    open_plans = list(Plan.objects.filter(zone=zone, state=Plan.State.APPLYING))
+    unknown = isinstance(error, CloudflareError) and error.outcome == "unknown"
+    if how.park and open_plans and not unknown:
+        for plan in open_plans:
+            end_plan(plan, Plan.State.FAILED, error=error.message)
+            fail_requests(by=WORKER, request_ids=plan.request_ids, why=error.message)
+    if isinstance(error, Unsafe):
+        fail_requests(by=WORKER, request_ids=[r.pk for r in in_flight_requests(zone)], why=error.message)
+    if isinstance(error, NotFoundAtEdge) and not open_plans:
+        park(lease, reason=error.message)
+        return
+    defer(lease, delay_s=how.delay_s or settings.BYOCA_SWEEP_INTERVAL_S, error=error.message)

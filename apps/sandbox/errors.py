@@ -1,0 +1,145 @@
+"""The refusals of Cloudflare's API, by name.
+
+Some codes and texts were never published or recorded. Those are made up here, and `assumed=True` says so: the answer
+then carries a message for people, and the portal must not key a decision on such a code.
+"""
+
+from __future__ import annotations
+
+
+class ApiError(Exception):
+    """One refusal. `pointer` is a JSON pointer into the request body, as the Rulesets API gives."""
+
+    def __init__(
+        self, status: int, code: int, message: str, *, pointer: str | None = None, assumed: bool = False
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.pointer = pointer
+        self.assumed = assumed
+
+
+def authentication_failed() -> ApiError:
+    return ApiError(403, 10000, "Authentication error")
+
+
+def invalid_token() -> ApiError:
+    return ApiError(401, 1000, "Invalid API Token")
+
+
+def bad_headers() -> ApiError:
+    return ApiError(400, 6003, "Invalid request headers", assumed=True)
+
+
+def no_route(path: str) -> ApiError:
+    return ApiError(404, 7003, f"Could not route to /client/v4{path}, perhaps your object identifier is invalid?")
+
+
+def method_not_allowed(method: str) -> ApiError:
+    return ApiError(405, 7001, f"Method {method} not available for that URI.")
+
+
+def server_fault() -> ApiError:
+    """The sandbox itself went wrong; its output has the traceback."""
+    return ApiError(500, 10009, "Internal server error", assumed=True)
+
+
+def too_many_requests() -> ApiError:
+    return ApiError(429, 971, "Please wait and consider throttling your request speed")
+
+
+def bad_json() -> ApiError:
+    return ApiError(400, 6007, "Malformed JSON in request body", assumed=True)
+
+
+def bad_value(message: str, *, pointer: str | None = None) -> ApiError:
+    """A field of the body or query is missing or of the wrong kind. The code is an assumption."""
+    return ApiError(400, 1400, message, pointer=pointer, assumed=True)
+
+
+def certificate_unreadable() -> ApiError:
+    return ApiError(400, 1470, "Unable to parse certificate", assumed=True)
+
+
+def certificate_exists() -> ApiError:
+    return ApiError(400, 1471, "This certificate already exists")
+
+
+def certificate_unknown() -> ApiError:
+    return ApiError(404, 1472, "Certificate not found")
+
+
+def certificate_in_use() -> ApiError:
+    return ApiError(400, 1473, "Certificate is in use by one or more services", assumed=True)
+
+
+def certificate_not_a_ca() -> ApiError:
+    return ApiError(400, 1474, "Certificate is not a CA: Basic Constraints must be CA:TRUE", assumed=True)
+
+
+def signature_not_supported(name: str) -> ApiError:
+    return ApiError(400, 1475, f"Unsupported signature algorithm: {name}", assumed=True)
+
+
+def no_free_slot() -> ApiError:
+    return ApiError(400, 1489, "Hit maximum CA cert allocation.")
+
+
+def hostname_refused(hostname: str, why: str, position: int) -> ApiError:
+    return ApiError(400, 1476, f"{hostname}: {why}", pointer=f"/hostnames/{position}", assumed=True)
+
+
+def no_entry_point(phase: str) -> ApiError:
+    return ApiError(404, 10003, f"could not find entrypoint ruleset in the {phase} phase")
+
+
+def ruleset_unknown(ruleset_id: str) -> ApiError:
+    return ApiError(404, 10001, f"could not find ruleset {ruleset_id}", assumed=True)
+
+
+def rule_unknown(rule_id: str) -> ApiError:
+    return ApiError(404, 10002, f"could not find rule {rule_id}", assumed=True)
+
+
+def second_entry_point(phase: str) -> ApiError:
+    return ApiError(
+        400,
+        20217,
+        f"'zone' is not a valid value for kind because exceeded maximum number of zone rulesets for phase {phase}",
+        pointer="/kind",
+    )
+
+
+def bad_rule_field(value: object, field: str, why: str, pointer: str) -> ApiError:
+    return ApiError(
+        400,
+        20120,
+        f"'{value}' is not a valid value for {field} because {why}",
+        pointer=f"{pointer}/{field}",
+        assumed=True,
+    )
+
+
+def blank_expression(pointer: str) -> ApiError:
+    return ApiError(
+        400,
+        20125,
+        "'' is not a valid value for expression because the expression cannot be blank",
+        pointer=f"{pointer}/expression",
+    )
+
+
+def bad_expression(expression: str, why: str, pointer: str) -> ApiError:
+    return ApiError(
+        400,
+        20127,
+        f"'{expression}' is not a valid value for expression because {why}",
+        pointer=f"{pointer}/expression",
+        assumed=True,
+    )
+
+
+def too_many_rules(phase: str, wanted: int, allowed: int) -> ApiError:
+    return ApiError(400, 50001, f"exceeded the maximum number of rules in the phase {phase}: {wanted} out of {allowed}")

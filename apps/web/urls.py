@@ -1,0 +1,62 @@
+"""Paths of the pages."""
+
+from __future__ import annotations
+
+from django.urls import path, register_converter
+from django.views.generic import RedirectView
+
+from apps.web.views import associations, audit, cas, changes, hostnames, overview, requests, settings
+
+
+class ExportKind:
+    """csv or jsonl."""
+
+    regex = "csv|jsonl"
+
+    def to_python(self, value: str) -> str:
+        return value
+
+    def to_url(self, value: str) -> str:
+        return value
+
+
+register_converter(ExportKind, "export")
+
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("healthz", overview.healthz, name="healthz"),
+    path("readyz", overview.readyz, name="readyz"),
+    path("favicon.ico", RedirectView.as_view(url="/static/favicon.svg")),
+    path("associations/", associations.associations, name="associations"),
+    path("associations/export.csv", associations.export, name="associations-export"),
+    path("drift/", associations.drift, name="drift"),
+    path("cas/", cas.index, name="cas"),
+    path("cas/upload/", cas.upload, name="ca-upload"),
+    path("cas/inspect/", cas.inspect, name="ca-inspect"),
+    path("cas/<uuid:ca_id>/", cas.detail, name="ca"),
+    path("cas/<uuid:ca_id>/pem", cas.pem, name="ca-pem"),
+    path("cas/<uuid:ca_id>/retry/", cas.retry, name="ca-retry"),
+    path("cas/<uuid:ca_id>/delete/", cas.delete, name="ca-delete"),
+    path("hostnames/", hostnames.index, name="hostnames"),
+    path("hostnames/<str:fqdn>/", hostnames.detail, name="hostname"),
+    path("requests/", requests.index, name="requests"),
+    path("requests/new/", requests.new, name="request-new"),
+    path("requests/check/", requests.check, name="request-check"),
+    path("requests/<int:request_id>/", requests.detail, name="request"),
+    path("requests/<int:request_id>/review/", requests.review, name="request-review"),
+    path("requests/<int:request_id>/withdraw/", requests.withdraw, name="request-withdraw"),
+    path("requests/<int:request_id>/rebuild/", requests.rebuild, name="request-rebuild"),
+    path("requests/<int:request_id>/plan.json", requests.plan_json, name="request-plan"),
+    path("changes/<uuid:change_id>/", changes.detail, name="change"),
+    path("zones/<uuid:zone_id>/retry/", changes.retry, name="zone-retry"),
+    path("audit/", audit.index, name="audit"),
+    path("audit/<int:seq>/", audit.detail, name="audit-event"),
+    path("audit/export.<export:kind>", audit.export, name="audit-export"),
+    path("accounts/", settings.accounts, name="accounts"),
+    path("accounts/switch/", settings.switch, name="account-switch"),
+    path("accounts/<uuid:account_id>/token/", settings.account_token, name="account-token"),
+    path("accounts/<uuid:account_id>/mode/", settings.account_mode, name="account-mode"),
+    path("settings/tokens/", settings.tokens, name="tokens"),
+    path("settings/tokens/<int:token_id>/revoke/", settings.token_revoke, name="token-revoke"),
+    path("api/docs/", settings.api_docs, name="api-docs"),
+]

@@ -1,0 +1,38 @@
+"""The app owner's answer page."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET
+
+from apps.identity.permissions import Permission
+from apps.reconcile.selectors import edge_freshness, hostname_detail, hostname_rows
+from apps.web.context import actor_of
+from apps.web.views.base import account_of, page_of
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    """Search. A full name that is typed goes straight to its page, covered or not."""
+    account = account_of(request)
+    q = request.GET.get("q", "").strip()
+    rows = hostname_rows(account, q=q)
+    if q and "go" in request.GET and not rows and "." in q:
+        return redirect("hostname", fqdn=q)
+    values = {"page": page_of(request, rows), "q": q, "freshness": edge_freshness(account)}
+    return render(request, "hostnames/index.html", values)
+
+
+@require_GET
+def detail(request: HttpRequest, fqdn: str) -> HttpResponse:
+    account = account_of(request)
+    found = hostname_detail(account, fqdn)
+    values = {
+        "detail": found,
+        "row": found.row,
+        "may_audit": actor_of(request).may(Permission.AUDIT_READ),
+        "interval": 5 if found.row.answer == "changing" else 30,
+    }
+    fragment = request.headers.get("HX-Target") == "answer"
+    return render(request, "hostnames/_answer.html" if fragment else "hostnames/detail.html", values)

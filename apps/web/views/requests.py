@@ -1,0 +1,212 @@
+"""Coverage requests: lists, asking, deciding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from apps.audit.selectors import events_matching
+from apps.authorities.selectors import ca_by_id, cas_of
+from apps.authorities.states import CaState
+from apps.coverage.models import CoverageRequest, Kind
+from apps.coverage.selectors import (
+    assess,
+    current_plan,
+    may_approve,
+    request_by_id,
+    requests_by,
+    requests_in,
+    requests_waiting_for,
+)
+from apps.coverage.services import approve_request, reject_request, withdraw_request
+from apps.errors import Invalid, NotFound, PortalError
+from apps.identity.models import Team
+from apps.identity.permissions import Permission
+from apps.reconcile.selectors import changes_of
+from apps.reconcile.services import rebuild_plan, submit_request
+from apps.web.context import actor_of
+from apps.web.views.base import account_of, page_of
+
+TITLES = {"cover": "Request coverage", "uncover": "Request removal", "adopt": "Adopt what is at the edge"}
+STEPS = ("Requested", "Planned", "Approve", "Apply", "Verify at edge")
+REACHED = {
+    "planning": 1, "stale": 1, "waiting": 2, "approved": 3, "applying": 3, "done": 5, "partly_done": 3, "failed": 3,
+    "rejected": 2, "withdrawn": 2,
+}  # fmt: skip
+FIELDS = ("kind", "ca", "hostnames", "mode", "reason", "ticket", "team")
+
+
+@require_GET
+def index(request: HttpRequest) -> HttpResponse:
+    actor, account = actor_of(request), account_of(request)
+    lists = {"waiting": requests_waiting_for(actor), "yours": requests_by(actor), "all": requests_in(account)}
+    default = "waiting" if actor.may(Permission.REQUEST_APPROVE) else "yours"
+    tab = request.GET.get("tab", default)
+    tab = tab if tab in lists else default
+    tabs = [("waiting", "Waiting for you"), ("yours", "Yours"), ("all", "All")]
+    return render(request, "requests/index.html", {"tab": tab, "tabs": tabs, "page": page_of(request, lists[tab])})
+
+
+@require_http_methods(["GET", "POST"])
+def new(request: HttpRequest) -> HttpResponse:
+    actor = actor_of(request)
+    actor.require(Permission.REQUEST_CREATE)
+    source = request.POST if request.method == "POST" else request.GET
+    form = {name: source.get(name, "") for name in FIELDS}
+    form["kind"] = form["kind"] if form["kind"] in Kind.values else "cover"
+    form["mode"] = form["mode"] or "verify"
+    values = _form(request, form)
+    if request.method == "GET" or "check" in request.POST:
+        return render(request, "requests/new.html", values)
+    try:
+        ca = _chosen_ca(form["ca"])
+        made = submit_request(
+            by=actor, kind=form["kind"], ca=ca, mode=form["mode"], hostnames=form["hostnames"], reason=form["reason"],
+            ticket=form["ticket"], team=Team.objects.filter(slug=form["team"]).first(),
+        )  # fmt: skip
+    except Invalid as refused:
+        return render(request, "requests/new.html", {**values, "errors": refused.details}, status=400)
+    return redirect("request", request_id=made.pk)
+
+
+def _chosen_ca(value: str) -> Any:
+    try:
+        return ca_by_id(value)
+    except NotFound:
+        raise Invalid("Pick a CA.", field="ca") from None
+
+
+def _form(request: HttpRequest, form: dict[str, str]) -> dict[str, Any]:
+    account, actor = account_of(request), actor_of(request)
+    teams = list(actor.person.teams.all()) if actor.person else []
+    live = cas_of(account).filter(state=CaState.LIVE)
+    return {
+        "form": form,
+        "title": TITLES[form["kind"]],
+        "cas": live,
+        "teams": teams if len(teams) > 1 else [],
+        "errors": {},
+        "modes": MODES,
+        **_verdicts(request, form),
+    }
+
+
+MODES = (
+    (
+        "verify",
+        "Verify only",
+        "The edge asks clients for a certificate and checks it. Those without one still get through.",
+    ),
+    ("log", "Log", "As verify, and a rule counts who would be refused."),
+    ("block", "Block", "Clients without a certificate of this CA are refused."),
+)
+
+
+def _verdicts(request: HttpRequest, form: dict[str, str]) -> dict[str, Any]:
+    if not form["hostnames"].strip() or not form["ca"]:
+        return {"verdicts": ()}
+    try:
+        verdicts = assess(
+            by=actor_of(request), ca=ca_by_id(form["ca"]), kind=form["kind"], mode=form["mode"], text=form["hostnames"]
+        )
+    except PortalError as error:
+        return {"verdicts": (), "verdict_error": error.message}
+    counts = {word: sum(v.status == word for v in verdicts) for word in ("ready", "check", "fix")}
+    kept = "\n".join(v.hostname for v in verdicts if v.status != "fix" and v.code != "duplicate")
+    return {"verdicts": verdicts, "counts": counts, "kept": kept}
+
+
+@require_POST
+def check(request: HttpRequest) -> HttpResponse:
+    """Verdict per line, while typing. Nothing is stored."""
+    form = {name: request.POST.get(name, "") for name in FIELDS}
+    form["kind"] = form["kind"] if form["kind"] in Kind.values else "cover"
+    return render(request, "requests/_verdicts.html", _verdicts(request, form))
+
+
+@require_GET
+def detail(request: HttpRequest, request_id: int) -> HttpResponse:
+    values = _detail(request, request_by_id(request_id))
+    fragment = request.headers.get("HX-Target") == "progress"
+    return render(request, "requests/_progress.html" if fragment else "requests/detail.html", values)
+
+
+def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[str, Any]:
+    actor = actor_of(request)
+    plan = current_plan(asked)
+    allowed, why_not = may_approve(actor, asked)
+    loses = plan.document.get("loses_check", []) if plan else []
+    reached = REACHED[asked.state]
+    return {
+        "asked": asked,
+        "plan": plan,
+        "document": plan.document if plan else None,
+        "seen_plan": request.GET.get("plan", ""),
+        "steps": [(name, "done" if n < reached else "now" if n == reached else "next") for n, name in enumerate(STEPS)],
+        "open": asked.state in {"planning", "waiting", "stale", "approved", "applying"},
+        "moving": asked.state in {"approved", "applying"},
+        "may_decide": allowed,
+        "why_not": why_not,
+        "mine": actor.person is not None and actor.person.pk == asked.requested_by_id,
+        "undecided": asked.state in {"planning", "waiting", "stale"},
+        "confirm_word": loses[0] if len(loses) == 1 else str(len(loses)) if loses else "",
+        "approvals": asked.approvals.all(),
+        "changes": changes_of(asked),
+        "events": events_matching(correlation_id=asked.correlation_id).order_by("seq")[:50],
+        "retryable": asked.state in {"failed", "partly_done"} and actor.may(Permission.RUN_RETRY),
+        "errors": {},
+        **more,
+    }
+
+
+@require_POST
+def review(request: HttpRequest, request_id: int) -> HttpResponse:
+    """Approve or reject. A removal that leaves a hostname without a check asks for its name, typed."""
+    actor, asked = actor_of(request), request_by_id(request_id)
+    comment = request.POST.get("comment", "")
+    try:
+        if request.POST.get("decision") == "reject":
+            reject_request(by=actor, request_id=request_id, comment=comment)
+            messages.success(request, f"{asked} is rejected.")
+        else:
+            _confirmed(request, asked)
+            approve_request(by=actor, request_id=request_id, digest=request.POST.get("digest", ""), comment=comment)
+            messages.success(request, f"{asked} is approved. The change goes to the edge now.")
+    except Invalid as refused:
+        values = _detail(request, asked, errors=refused.details, comment=comment)
+        return render(request, "requests/detail.html", values, status=400)
+    return redirect("request", request_id=request_id)
+
+
+def _confirmed(request: HttpRequest, asked: CoverageRequest) -> None:
+    plan = current_plan(asked)
+    loses = plan.document.get("loses_check", []) if plan else []
+    wanted = loses[0] if len(loses) == 1 else str(len(loses))
+    if loses and request.POST.get("confirm", "").strip() != wanted:
+        raise Invalid(f"Type {wanted} exactly.", field="confirm")
+
+
+@require_POST
+def withdraw(request: HttpRequest, request_id: int) -> HttpResponse:
+    withdraw_request(by=actor_of(request), request_id=request_id)
+    return redirect("request", request_id=request_id)
+
+
+@require_POST
+def rebuild(request: HttpRequest, request_id: int) -> HttpResponse:
+    rebuild_plan(by=actor_of(request), request_id=request_id)
+    return redirect("request", request_id=request_id)
+
+
+@require_GET
+def plan_json(_request: HttpRequest, request_id: int) -> HttpResponse:
+    plan = current_plan(request_by_id(request_id))
+    if plan is None:
+        raise NotFound("No plan yet.")
+    response = JsonResponse({**plan.document, "digest": plan.digest}, json_dumps_params={"indent": 2})
+    response["Content-Disposition"] = f'attachment; filename="REQ-{request_id}-plan-{plan.number}.json"'
+    return response

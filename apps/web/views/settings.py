@@ -1,0 +1,109 @@
+"""Accounts and zones, API tokens, the API reference, the account switcher."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from drf_spectacular.generators import SchemaGenerator
+
+from apps.authorities.selectors import slots_of
+from apps.errors import Invalid
+from apps.identity.models import ApiToken
+from apps.identity.services import create_token, revoke_token
+from apps.inventory.selectors import accounts as all_accounts
+from apps.inventory.selectors import zones_of
+from apps.inventory.services import add_account, replace_token, set_mode
+from apps.outbox.models import OutboxEntry
+from apps.web.context import actor_of
+from apps.web.views.base import back_to
+
+ACCOUNT_FIELDS = ("name", "cloudflare_id", "mode")
+
+
+@require_http_methods(["GET", "POST"])
+def accounts(request: HttpRequest) -> HttpResponse:
+    values: dict[str, Any] = {"errors": {}, "form": {}}
+    if request.method == "POST":
+        form = {name: request.POST.get(name, "") for name in ACCOUNT_FIELDS}
+        try:
+            account = add_account(by=actor_of(request), token=request.POST.get("token", ""), **form)
+        except Invalid as refused:
+            values = {"errors": refused.details, "form": form}
+        else:
+            messages.success(request, f"{account.name} is added and read now.")
+            return redirect("accounts")
+    entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
+    values["rows"] = [
+        (account, slots_of(account), entries.get(account.pk), [(z, entries.get(z.pk)) for z in zones_of(account)])
+        for account in all_accounts()
+    ]
+    return render(request, "settings/accounts.html", values, status=400 if values["errors"] else 200)
+
+
+@require_POST
+def account_token(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    replace_token(by=actor_of(request), account_id=account_id, token=request.POST.get("token", ""))
+    messages.success(request, "The token is stored. Everything is tried again with it.")
+    return redirect("accounts")
+
+
+@require_POST
+def account_mode(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    set_mode(by=actor_of(request), account_id=account_id, mode=request.POST.get("mode", ""))
+    return redirect("accounts")
+
+
+@require_POST
+def switch(request: HttpRequest) -> HttpResponse:
+    request.session["account"] = request.POST.get("account", "")
+    return redirect(back_to(request, "/"))
+
+
+@require_http_methods(["GET", "POST"])
+def tokens(request: HttpRequest) -> HttpResponse:
+    values: dict[str, Any] = {"errors": {}}
+    if request.method == "POST":
+        try:
+            token, secret = create_token(by=actor_of(request), name=request.POST.get("name", ""))
+            values |= {"fresh": token, "secret": secret}
+        except Invalid as refused:
+            values["errors"] = refused.details
+    values["tokens"] = ApiToken.objects.filter(person=request.user)
+    return render(request, "settings/tokens.html", values, status=400 if values["errors"] else 200)
+
+
+@require_POST
+def token_revoke(request: HttpRequest, token_id: int) -> HttpResponse:
+    token = revoke_token(by=actor_of(request), token_id=token_id)
+    messages.success(request, f"{token.name} no longer works.")
+    return redirect("tokens")
+
+
+@require_GET
+def api_docs(request: HttpRequest) -> HttpResponse:
+    """The REST API, from its own schema: no script, nothing from elsewhere."""
+    schema = SchemaGenerator().get_schema(request=None, public=True)
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path, methods in schema["paths"].items():
+        for method, operation in methods.items():
+            row = {"method": method.upper(), "path": path, **operation}
+            row["fields"] = _fields(schema, operation)
+            groups.setdefault(operation.get("tags", ["api"])[0], []).append(row)
+    return render(request, "settings/api.html", {"groups": groups.items(), "info": schema["info"]})
+
+
+def _fields(schema: dict[str, Any], operation: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Name, type and whether required, of a JSON body."""
+    content = operation.get("requestBody", {}).get("content", {}).get("application/json", {})
+    name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+    shape = schema.get("components", {}).get("schemas", {}).get(name, {})
+    required = set(shape.get("required", []))
+    return [
+        (field, str(kind.get("type", "value")), field in required)
+        for field, kind in shape.get("properties", {}).items()
+    ]

@@ -1,0 +1,15 @@
+"""Where each room's URLs hang."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+urlpatterns = [
+    path("api/", include("apps.api.urls")),
+    path("accounts/", include("allauth.urls")),
+    path("", include("apps.web.urls")),
+]
+handler400 = "apps.web.errors.bad_request"
+handler403 = "apps.web.errors.permission_denied"
+handler404 = "apps.web.errors.not_found"
+handler500 = "apps.web.errors.server_error"

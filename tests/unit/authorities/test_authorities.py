@@ -1,0 +1,181 @@
+"""A CA is admitted once, into a free slot, and leaves when nothing needs it."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from apps.audit.models import AuditEvent
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.selectors import ca_by_id, inspect_upload, slots_of
+from apps.authorities.services import admit_ca, delete_ca, move_ca, retry_ca
+from apps.authorities.states import CaState
+from apps.errors import Conflict, Forbidden, Invalid, NotFound
+from apps.identity.permissions import Role
+from apps.inventory.models import EdgeCertificate
+from apps.outbox.models import OutboxEntry
+from tests.certs import make_ca as make_certificate
+from tests.certs import make_leaf
+from tests.factories import SETUP, actor, at_edge, make_account, make_ca, make_live
+
+pytestmark = pytest.mark.django_db
+
+
+def admit(account, data, *, name="Partners", by=None, **more):  # type: ignore[no-untyped-def]
+    return admit_ca(by=by or actor(Role.ENGINEER), account=account, name=name, data=data, **more)
+
+
+def problems(refused: pytest.ExceptionInfo[Invalid]) -> dict[str, list[str]]:
+    return refused.value.details
+
+
+def test_a_good_root_is_stored_and_made_due() -> None:
+    account, made = make_account(), make_certificate("Partners Root")
+    OutboxEntry.objects.all().delete()
+    ca = admit(account, made.pem, client_issuers="self", reason="Partners")
+    assert (ca.state, ca.fingerprint, ca.pem) == ("queued", made.fingerprint, made.pem)
+    assert ca.issuer_skis == frozenset({ca.ski})
+    assert OutboxEntry.objects.get().subject_id == account.pk
+    event = AuditEvent.objects.get(action="ca:admitted")
+    assert event.after and event.after["client_issuers"] == "self"
+
+
+def test_unknown_issuers_pin_nothing() -> None:
+    ca = admit(make_account(), make_certificate("Root").pem)
+    assert ca.issuer_skis is None
+    event = AuditEvent.objects.get(action="ca:admitted")
+    assert event.after and event.after["client_issuers"] == "not known"
+
+
+def test_only_engineers_upload() -> None:
+    with pytest.raises(Forbidden):
+        admit(make_account(), make_certificate("Root").pem, by=actor(Role.OWNER))
+
+
+def test_leaf_key_and_garbage_are_refused_and_nothing_is_stored() -> None:
+    account, made = make_account(), make_certificate("Root")
+    leaf = make_leaf("client", issuer=made)
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEcanary\n-----END PRIVATE KEY-----\n"
+    for data in (leaf.pem, made.pem + key, "nothing like a certificate"):
+        with pytest.raises(Invalid) as refused:
+            admit(account, data)
+        assert problems(refused)["pem"]
+        assert "canary" not in str(problems(refused))
+    assert not CertificateAuthority.objects.exists()
+    assert not AuditEvent.objects.filter(action__startswith="ca:").exists()
+
+
+def test_the_name_and_the_issuers_are_checked_together_with_the_certificate() -> None:
+    account, made = make_account(), make_certificate("Root")
+    with pytest.raises(Invalid) as refused:
+        admit(account, "garbage", name=" ", client_issuers="sub")
+    assert set(problems(refused)) == {"pem", "name", "client_issuers"}
+    with pytest.raises(Invalid) as refused:
+        admit(account, made.pem, name="n" * 121)
+    assert "120" in problems(refused)["name"][0]
+    with pytest.raises(Invalid) as refused:
+        admit(account, make_certificate("No SKI", ski=False).pem, client_issuers="self")
+    assert "Subject Key Identifier" in problems(refused)["client_issuers"][0]
+
+
+def test_the_same_certificate_or_name_is_refused_a_second_time() -> None:
+    account, made = make_account(), make_certificate("Root")
+    admit(account, made.pem, name="Partners")
+    with pytest.raises(Invalid) as refused:
+        admit(account, made.der, name="Partners")
+    assert "Already uploaded as Partners" in problems(refused)["pem"][0]
+    assert "taken" in problems(refused)["name"][0]
+
+
+def test_the_sixth_ca_is_refused_before_any_call_and_names_the_holders() -> None:
+    account = make_account()
+    for number in range(5):
+        make_ca(account, name=f"Root {number}", live=number < 3)
+    assert (slots_of(account).used, slots_of(account).free) == (5, 0)
+    with pytest.raises(Invalid) as refused:
+        admit(account, make_certificate("Sixth").pem)
+    assert "All 5 slots are used" in problems(refused)["pem"][0]
+    assert "Root 0" in problems(refused)["pem"][0]
+
+
+def test_slots_count_what_others_uploaded_but_no_leaf_and_no_managed_row() -> None:
+    account = make_account()
+    rows = [("custom", True), ("custom", False), ("access_managed", True)]
+    for number, (kind, is_ca) in enumerate(rows):
+        EdgeCertificate.objects.create(account=account, cloudflare_id=f"id-{number}", kind=kind, is_ca=is_ca)
+    ledger = slots_of(account)
+    assert [(holder.label, holder.state) for holder in ledger.holders] == [("id-0", "unexpected")]
+
+
+def test_an_upload_that_the_account_holds_already_takes_over_its_slot() -> None:
+    account, made = make_account(slot_limit=1), make_certificate("Root")
+    EdgeCertificate.objects.create(account=account, cloudflare_id="id-1", fingerprint=made.fingerprint)
+    assert admit(account, made.pem).state == "queued"
+    assert slots_of(account).used == 1
+
+
+def test_a_certificate_with_the_same_key_is_a_caution_that_travels_with_it() -> None:
+    account, made = make_account(), make_certificate("Root")
+    admit(account, made.pem, name="First")
+    again = make_certificate("Root", key=made.key)
+    ca = admit(account, again.pem, name="Second")
+    assert "same_key" in [finding["check"] for finding in ca.findings]
+
+
+def test_hostnames_are_counted_over_all_zones() -> None:
+    account = make_account()
+    ca = make_ca(account)
+    for zone in account.zones.all():
+        at_edge(ca, zone, f"a.{zone.name}", f"b.{zone.name}")
+    assert slots_of(account).holders[0].hostnames == 6
+
+
+def test_inspecting_stores_nothing_and_says_which_slot_it_would_take() -> None:
+    from django.utils import timezone
+
+    account, made = make_account(), make_certificate("Root")
+    seen = inspect_upload(account=account, data=made.pem, name="", now=timezone.now())
+    assert seen.verdict in {"accept", "caution"}
+    assert seen.certificate and seen.certificate.fingerprint == made.fingerprint
+    assert any("slot 1 of 5" in finding.detail for finding in seen.findings)
+    assert not CertificateAuthority.objects.exists()
+
+
+def test_a_ca_is_found_by_either_id() -> None:
+    ca = make_ca(make_account())
+    assert ca_by_id(ca.pk) == ca == ca_by_id(ca.cloudflare_id)
+    for unknown in ("", "nonsense", uuid.uuid4()):
+        with pytest.raises(NotFound):
+            ca_by_id(unknown)
+
+
+def test_a_failed_upload_is_retried_and_an_illegal_move_is_refused() -> None:
+    ca = make_ca(make_account(), live=False)
+    engineer = actor(Role.ENGINEER)
+    with pytest.raises(Conflict):
+        retry_ca(by=engineer, ca_id=ca.pk)
+    move_ca(by=SETUP, ca_id=ca.pk, target=CaState.FAILED, action="ca:push_failed", why="no slot")
+    assert retry_ca(by=engineer, ca_id=ca.pk).state == "queued"
+    with pytest.raises(NotFound):
+        retry_ca(by=engineer, ca_id=uuid.uuid4())
+
+
+def test_deleting_needs_the_name_a_reason_and_the_right() -> None:
+    ca = make_live(make_ca(make_account(), name="Partners", live=False))
+    engineer = actor(Role.ENGINEER)
+    with pytest.raises(Forbidden):
+        delete_ca(by=actor(Role.OWNER), ca_id=ca.pk, reason="x")
+    with pytest.raises(Invalid, match="Type Partners"):
+        delete_ca(by=engineer, ca_id=ca.pk, reason="x", confirm_name="partners")
+    with pytest.raises(Invalid, match="Say why"):
+        delete_ca(by=engineer, ca_id=ca.pk, reason=" ", confirm_name="Partners")
+    assert delete_ca(by=engineer, ca_id=ca.pk, reason="Retired", confirm_name="Partners").state == "deleting"
+    assert AuditEvent.objects.get(action="ca:deletion_requested").reason == "Retired"
+
+
+def test_a_ca_that_never_reached_the_edge_ends_at_once() -> None:
+    ca = make_ca(make_account(), live=False)
+    gone = delete_ca(by=actor(Role.ENGINEER), ca_id=ca.pk, reason="Wrong file")
+    assert (gone.state, gone.deleted_at is not None) == ("deleted", True)
+    assert CertificateAuthority.objects.filter(pk=ca.pk).exists()

@@ -1,0 +1,393 @@
+"""From asking to done, by the services alone: who may decide, on what, and what it leads to."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DatabaseError, IntegrityError, transaction
+from django.utils import timezone
+
+from apps.audit.models import AuditEvent
+from apps.coverage import approved
+from apps.coverage.models import Approval, Association, CoverageRequest, Enforcement
+from apps.coverage.selectors import (
+    current_plan,
+    desired_with,
+    desired_zone,
+    in_flight_requests,
+    may_approve,
+    request_by_id,
+    requests_by,
+    requests_in,
+    requests_waiting_for,
+    unplanned_requests,
+)
+from apps.coverage.services import (
+    approve_request,
+    begin_applying,
+    create_request,
+    fail_requests,
+    outdate_plan,
+    reject_request,
+    retire_ca,
+    retry_requests,
+    store_plan,
+    withdraw_request,
+)
+from apps.errors import Conflict, Forbidden, Invalid, NotFound
+from apps.identity.actors import Actor
+from apps.identity.permissions import Role
+from apps.inventory.models import Zone
+from apps.outbox.models import OutboxEntry
+from apps.planning.state import Mode
+from tests.factories import actor, make_account, make_ca, make_team
+
+pytestmark = pytest.mark.django_db
+WORKER = Actor.portal("worker")
+
+
+class Desk:
+    """One account with a live CA; an owner asks, an engineer decides."""
+
+    def __init__(self) -> None:
+        self.account = make_account()
+        self.team = make_team("Payments")
+        self.owner = actor(Role.OWNER, teams=(self.team,))
+        self.engineer = actor(Role.ENGINEER)
+        self.ca = make_ca(self.account, name="Partners", client_issuers="self")
+        self.zone = Zone.objects.get(account=self.account, name="pay.example")
+
+    def ask(self, text: str = "api.pay.example", *, kind: str = "cover", mode: str = "block", by=None, ca=None):  # type: ignore[no-untyped-def]
+        return create_request(by=by or self.owner, kind=kind, ca=ca or self.ca, mode=mode, text=text, reason="Launch")
+
+    def plan(self, request: CoverageRequest, digest: str = "d1") -> None:
+        store_plan(by=WORKER, request_id=request.pk, document={"effects": []}, revisions={}, digest=digest)
+
+    def planned(self, *args: str, **more: str) -> CoverageRequest:
+        request = self.ask(*args, **more)
+        self.plan(request)
+        return request
+
+    def approve(self, request: CoverageRequest, digest: str = "d1") -> CoverageRequest:
+        return approve_request(by=self.engineer, request_id=request.pk, digest=digest)
+
+    def approved(self, *args: str, **more: str) -> CoverageRequest:
+        return self.approve(self.planned(*args, **more))
+
+    def read(self, *hostnames: str, enforced: dict[str, str] | None = None, ca=None) -> None:  # type: ignore[no-untyped-def]
+        """As if a complete read of the zone had shown this."""
+        lists = {(ca or self.ca).fingerprint: frozenset(hostnames)}
+        approved.settle_zone(by=WORKER, zone=self.zone, lists=lists, enforced=enforced or {})
+
+    def live(self, hostname: str = "api.pay.example", mode: str = "block") -> CoverageRequest:
+        request = self.approved(hostname, mode=mode)
+        self.read(hostname, enforced={hostname: mode} if mode != "verify" else {})
+        request.refresh_from_db()
+        return request
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_request_is_stored_with_its_hostnames_and_made_due(desk: Desk) -> None:
+    request = desk.ask("api.pay.example, b.shop.example\nAPI.pay.example")
+    assert (request.state, request.team) == ("planning", desk.team)
+    assert sorted(row.hostname for row in request.hostnames.all()) == ["api.pay.example", "b.shop.example"]
+    event = AuditEvent.objects.get(action="request:created")
+    assert (event.reason, event.hostnames) == ("Launch", ["api.pay.example", "b.shop.example"])
+    assert OutboxEntry.objects.filter(kind="account", subject_id=desk.account.pk).exists()
+    assert unplanned_requests(desk.account) == [request]
+
+
+def test_every_problem_is_named_at_once_and_nothing_is_stored(desk: Desk) -> None:
+    other = make_team("Other")
+    with pytest.raises(Invalid) as refused:
+        create_request(
+            by=desk.owner, kind="cover", ca=desk.ca, mode="maybe", text="*.pay.example x.other.example", reason=" ",
+            team=other,
+        )  # fmt: skip
+    assert set(refused.value.details) == {"mode", "hostnames", "reason", "team"}
+    assert len(refused.value.details["hostnames"]) == 2
+    with pytest.raises(Invalid) as refused:
+        create_request(by=desk.owner, kind="nope", ca=desk.ca, mode="verify", text="", reason="x" * 4001)
+    assert set(refused.value.details) == {"kind", "reason"}
+    with pytest.raises(Invalid, match="not sent"):
+        desk.ask(" ")
+    assert not CoverageRequest.objects.exists()
+
+
+def test_who_may_ask(desk: Desk) -> None:
+    with pytest.raises(Forbidden):
+        desk.ask(by=actor(Role.AUDITOR))
+    two_teams = actor(Role.OWNER, teams=(make_team(), make_team()))
+    assert desk.ask(by=two_teams).team is None
+    for_other = create_request(
+        by=desk.engineer, kind="cover", ca=desk.ca, mode="verify", text="z.pay.example", reason="x", team=desk.team
+    )
+    assert for_other.team == desk.team
+
+
+def test_the_requester_cannot_approve_by_service_nor_by_a_database_write(desk: Desk) -> None:
+    request = desk.ask(by=desk.engineer)
+    desk.plan(request)
+    with pytest.raises(Forbidden, match="someone else must approve"):
+        desk.approve(request)
+    plan = current_plan(request_by_id(request.pk))
+    values = {"request": request, "plan": plan, "digest": "d1", "approved_by": desk.engineer.person,
+              "approved_at": timezone.now(), "approved_by_label": "x"}  # fmt: skip
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Approval.objects.create(requested_by=desk.engineer.person, **values)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        Approval.objects.create(requested_by=desk.owner.person, **values)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        CoverageRequest.objects.filter(pk=request.pk).update(requested_by=desk.owner.person)
+    request.refresh_from_db()
+    assert (request.state, Approval.objects.count()) == ("waiting", 0)
+
+
+def test_an_owner_cannot_approve_anybodys_request(desk: Desk) -> None:
+    request = desk.planned()
+    with pytest.raises(Forbidden):
+        approve_request(by=actor(Role.OWNER), request_id=request.pk, digest="d1")
+
+
+def test_approving_writes_the_approved_state_and_makes_the_zone_due(desk: Desk) -> None:
+    request = desk.planned()
+    OutboxEntry.objects.all().delete()
+    desk.approve(request)
+    row = Association.objects.get()
+    assert (row.hostname, row.state, row.live_at, row.owner_team) == ("api.pay.example", "approved", None, desk.team)
+    assert Enforcement.objects.get().mode == "block"
+    assert OutboxEntry.objects.get().subject_id == desk.zone.pk
+    assert AuditEvent.objects.get(action="request:approved").actor_label == desk.engineer.label
+
+
+def test_approving_twice_is_one_approval(desk: Desk) -> None:
+    request = desk.planned()
+    desk.approve(request)
+    assert desk.approve(request).pk == request.pk
+    assert Approval.objects.count() == 1
+    assert AuditEvent.objects.filter(action="request:approved").count() == 1
+
+
+def test_only_the_plan_that_was_seen_is_approved(desk: Desk) -> None:
+    request = desk.ask()
+    with pytest.raises(Conflict, match="No plan yet"):
+        desk.approve(request)
+    desk.plan(request, "d1")
+    desk.plan(request, "d2")
+    with pytest.raises(Conflict, match="not the current plan"):
+        desk.approve(request, "d1")
+    desk.approve(request, "d2")
+    with pytest.raises(Conflict, match="cannot be approved"):
+        approve_request(by=actor(Role.ENGINEER), request_id=request.pk, digest="d2")
+    with pytest.raises(Conflict, match="decided"):
+        desk.plan(request, "d3")
+    with pytest.raises(NotFound):
+        approve_request(by=desk.engineer, request_id=request.pk + 99, digest="d1")
+
+
+def test_a_plan_whose_edge_moved_cannot_be_approved_until_it_is_rebuilt(desk: Desk) -> None:
+    request = desk.planned()
+    plan = current_plan(request_by_id(request.pk))
+    assert plan
+    outdate_plan(by=WORKER, plan_id=plan.pk, reason="The edge list changed.")
+    outdate_plan(by=WORKER, plan_id=plan.pk, reason="again")
+    with pytest.raises(Conflict, match="Rebuild the plan"):
+        desk.approve(request)
+    assert AuditEvent.objects.filter(action="request:outdated").count() == 1
+    desk.plan(request, "d2")
+    assert desk.approve(request, "d2").state == "approved"
+
+
+def test_an_approval_is_void_when_the_edge_moves_before_it_is_applied(desk: Desk) -> None:
+    request = desk.approved()
+    plan = current_plan(request_by_id(request.pk))
+    assert plan
+    outdate_plan(by=WORKER, plan_id=plan.pk, reason="The edge list changed.")
+    request.refresh_from_db()
+    assert (request.state, Association.objects.count(), Enforcement.objects.count()) == ("stale", 0, 0)
+    assert Approval.objects.get().void_at is not None
+    assert desired_zone(desk.zone).associations == {}
+
+
+def test_voiding_a_removal_or_a_mode_change_brings_back_what_held_before(desk: Desk) -> None:
+    desk.live()
+    removal = desk.approved("api.pay.example", kind="uncover")
+    assert desired_zone(desk.zone).modes == {"api.pay.example": Mode.VERIFY}
+    plan = current_plan(request_by_id(removal.pk))
+    assert plan
+    outdate_plan(by=WORKER, plan_id=plan.pk, reason="moved")
+    desired = desired_zone(desk.zone)
+    assert desired.associations == {desk.ca.fingerprint: frozenset({"api.pay.example"})}
+    assert desired.modes == {"api.pay.example": Mode.BLOCK} == desired.settled_modes
+
+
+def test_rejecting_and_withdrawing_close_a_request(desk: Desk) -> None:
+    request = desk.planned()
+    with pytest.raises(Invalid, match="Say why"):
+        reject_request(by=desk.engineer, request_id=request.pk, comment=" ")
+    with pytest.raises(Forbidden):
+        withdraw_request(by=desk.engineer, request_id=request.pk)
+    assert reject_request(by=desk.engineer, request_id=request.pk, comment="Wrong CA").state == "rejected"
+    with pytest.raises(Conflict):
+        withdraw_request(by=desk.owner, request_id=request.pk)
+    second = desk.planned("b.pay.example")
+    assert withdraw_request(by=desk.owner, request_id=second.pk).state == "withdrawn"
+    own = desk.ask("c.pay.example", by=desk.engineer)
+    with pytest.raises(Forbidden, match="Withdraw it"):
+        reject_request(by=desk.engineer, request_id=own.pk, comment="x")
+
+
+def test_a_request_is_done_when_list_and_rule_were_read_and_not_before(desk: Desk) -> None:
+    request = desk.approved()
+    assert in_flight_requests(desk.zone) == [request]
+    desk.read("api.pay.example")
+    request.refresh_from_db()
+    assert request.state == "approved"
+    desk.read("api.pay.example", enforced={"api.pay.example": "block"})
+    request.refresh_from_db()
+    assert (request.state, in_flight_requests(desk.zone)) == ("done", [])
+    desired = desired_zone(desk.zone)
+    assert (desk.ca.fingerprint, "api.pay.example") in desired.settled
+    assert desired.issuers == {desk.ca.fingerprint: frozenset({desk.ca.ski})}
+
+
+def test_a_removal_is_done_when_the_hostname_is_gone_from_list_and_rule(desk: Desk) -> None:
+    desk.live()
+    removal = desk.approved("api.pay.example", kind="uncover")
+    assert desired_zone(desk.zone).releases == {desk.ca.fingerprint: frozenset({"api.pay.example"})}
+    desk.read("api.pay.example")
+    removal.refresh_from_db()
+    assert removal.state == "approved"
+    desk.read()
+    removal.refresh_from_db()
+    assert (removal.state, Association.objects.count(), Enforcement.objects.count()) == ("done", 0, 0)
+
+
+def test_a_removal_keeps_the_rule_while_another_ca_covers_the_hostname(desk: Desk) -> None:
+    desk.live()
+    second = make_ca(desk.account, name="Second")
+    extra = desk.approved("api.pay.example", ca=second)  # type: ignore[arg-type]
+    lists = {ca.fingerprint: frozenset({"api.pay.example"}) for ca in (desk.ca, second)}
+    approved.settle_zone(by=WORKER, zone=desk.zone, lists=lists, enforced={"api.pay.example": "block"})
+    extra.refresh_from_db()
+    assert extra.state == "done"
+    removal = desk.approved("api.pay.example", kind="uncover")
+    assert desired_zone(desk.zone).modes == {"api.pay.example": Mode.BLOCK}
+    lists = {desk.ca.fingerprint: frozenset(), second.fingerprint: frozenset({"api.pay.example"})}
+    approved.settle_zone(by=WORKER, zone=desk.zone, lists=lists, enforced={"api.pay.example": "block"})
+    removal.refresh_from_db()
+    assert removal.state == "done"
+    assert Enforcement.objects.get().mode == "block"
+
+
+def test_a_second_ca_with_a_weaker_mode_keeps_the_stricter_one(desk: Desk) -> None:
+    desk.live()
+    request = desk.ask("api.pay.example", mode="verify", ca=make_ca(desk.account))
+    assert desired_with(desk.zone, request).modes == {"api.pay.example": Mode.BLOCK}
+
+
+def test_a_mode_change_on_the_same_ca_holds_as_asked(desk: Desk) -> None:
+    desk.live()
+    request = desk.ask("api.pay.example", mode="log")
+    assert desired_with(desk.zone, request).modes == {"api.pay.example": Mode.LOG}
+    desk.plan(request)
+    desk.approve(request)
+    assert Enforcement.objects.get().mode == "log"
+
+
+def test_thinking_of_a_removal_stores_nothing(desk: Desk) -> None:
+    desk.live()
+    request = desk.ask("api.pay.example", kind="uncover")
+    desired = desired_with(desk.zone, request)
+    assert desired.releases == {desk.ca.fingerprint: frozenset({"api.pay.example"})}
+    assert Association.objects.get().state == "approved"
+
+
+def test_a_failed_request_is_held_back_until_it_is_retried(desk: Desk) -> None:
+    request = desk.approved()
+    begin_applying(by=WORKER, request_ids=[request.pk])
+    begin_applying(by=WORKER, request_ids=[request.pk])
+    fail_requests(by=WORKER, request_ids=[request.pk], why="Cloudflare refused.")
+    request.refresh_from_db()
+    assert (request.state, request.state_reason) == ("failed", "Cloudflare refused.")
+    assert desired_zone(desk.zone).associations == {}
+    with pytest.raises(Forbidden):
+        retry_requests(by=desk.owner, zone=desk.zone)
+    retry_requests(by=desk.engineer, zone=desk.zone)
+    assert desired_zone(desk.zone).associations == {desk.ca.fingerprint: frozenset({"api.pay.example"})}
+
+
+def test_a_failed_mode_change_or_removal_never_opens_the_hostname(desk: Desk) -> None:
+    desk.live()
+    change = desk.approved("api.pay.example", mode="log")
+    fail_requests(by=WORKER, request_ids=[change.pk], why="no")
+    assert desired_zone(desk.zone).modes == {"api.pay.example": Mode.BLOCK}
+    CoverageRequest.objects.filter(pk=change.pk).update(state="rejected")
+    Enforcement.objects.update(mode="block", live_at=timezone.now())
+    removal = desk.approved("api.pay.example", kind="uncover")
+    fail_requests(by=WORKER, request_ids=[removal.pk], why="no")
+    desired = desired_zone(desk.zone)
+    assert desired.associations == {desk.ca.fingerprint: frozenset({"api.pay.example"})}
+    assert desired.modes == {"api.pay.example": Mode.BLOCK}
+
+
+def test_what_was_reached_before_a_failure_is_said(desk: Desk) -> None:
+    request = desk.approved("a.pay.example, b.pay.example", mode="verify")
+    desk.read("a.pay.example")
+    fail_requests(by=WORKER, request_ids=[request.pk], why="no")
+    request.refresh_from_db()
+    assert request.state == "partly_done"
+
+
+def test_a_ca_is_retired_only_when_nothing_uses_or_wants_it(desk: Desk) -> None:
+    import uuid
+
+    request = desk.live()
+    with pytest.raises(Conflict, match="1 hostnames still use"):
+        retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
+    desk.approved("api.pay.example", kind="uncover")
+    desk.read()
+    pending = desk.ask("new.pay.example")
+    with pytest.raises(Conflict, match="1 open requests"):
+        retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
+    withdraw_request(by=desk.owner, request_id=pending.pk)
+    assert retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="Retired").state == "deleting"
+    with pytest.raises(NotFound):
+        retire_ca(by=desk.engineer, ca_id=uuid.uuid4(), reason="x")
+    with pytest.raises(Forbidden):
+        retire_ca(by=desk.owner, ca_id=desk.ca.pk, reason="x")
+    assert CoverageRequest.objects.filter(pk=request.pk).exists()
+
+
+def test_lists_of_requests_and_who_may_decide(desk: Desk) -> None:
+    request = desk.planned()
+    assert list(requests_waiting_for(desk.engineer)) == [request]
+    assert list(requests_waiting_for(desk.owner)) == []
+    assert list(requests_by(desk.owner)) == [request] == list(requests_in(desk.account))
+    request.refresh_from_db()
+    assert may_approve(desk.engineer, request) == (True, "")
+    assert "someone else must approve" in may_approve(desk.owner, request)[1]
+    assert "does not approve" in may_approve(actor(Role.AUDITOR), request)[1]
+    for state, words in {"stale": "Rebuild", "planning": "No plan yet", "done": "decided"}.items():
+        request.state = state
+        assert words in may_approve(desk.engineer, request)[1]
+    with pytest.raises(NotFound):
+        request_by_id("x")
+    with pytest.raises(NotFound):
+        request_by_id(request.pk + 1)
+
+
+def test_an_act_whose_event_cannot_be_written_did_not_happen(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    request = desk.planned()
+
+    def broken(**_values: object) -> None:
+        raise DatabaseError("disk full")
+
+    monkeypatch.setattr("apps.audit.models.AuditEvent.objects.create", broken)
+    with pytest.raises(DatabaseError), transaction.atomic():
+        desk.approve(request)
+    request.refresh_from_db()
+    assert (request.state, Approval.objects.count(), Association.objects.count()) == ("waiting", 0, 0)

@@ -1,0 +1,98 @@
+"""What is due is claimed once, settled by its holder only, and never lost."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from apps.outbox.models import OutboxEntry
+from apps.outbox.selectors import entries_due, entry_of, parked_entries
+from apps.outbox.services import claim, defer, holds, mark_due, park, settle
+
+pytestmark = pytest.mark.django_db
+ZONE = uuid.uuid4()
+
+
+def take(worker: str = "w1", lease_s: float = 60):  # type: ignore[no-untyped-def]
+    return claim(kind="zone", subject_id=ZONE, worker=worker, lease_s=lease_s)
+
+
+def test_asking_twice_makes_one_entry_and_one_claim() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    mark_due(kind="zone", subject_id=ZONE)
+    assert OutboxEntry.objects.count() == 1
+    assert take() is not None
+    assert take("w2") is None
+
+
+def test_what_is_not_due_or_not_known_is_not_claimed() -> None:
+    assert take() is None
+    mark_due(kind="zone", subject_id=ZONE)
+    OutboxEntry.objects.update(due_at=Now() + timedelta(minutes=1))
+    assert take() is None
+
+
+def test_a_lease_that_ran_out_goes_to_the_next_and_the_first_holder_changes_nothing() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    first = take()
+    assert first and holds(first, for_s=30)
+    assert not holds(first, for_s=90)
+    OutboxEntry.objects.update(leased_until=Now() - timedelta(seconds=1))
+    second = take("w2")
+    assert second and second.generation == first.generation + 1
+    assert not holds(first, for_s=0)
+    assert not settle(first, next_in_s=1)
+    assert not defer(first, delay_s=1, error="late")
+    assert not park(first, reason="late")
+    assert holds(second, for_s=1)
+
+
+def test_settling_sets_the_next_run_and_clears_the_attempts() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    lease = take()
+    assert lease and lease.attempts == 1
+    assert settle(lease, next_in_s=60)
+    entry = entry_of("zone", ZONE)
+    assert entry and entry.attempts == 0 and entry.leased_until is None and not entry.urgent
+    assert list(entries_due()) == []
+
+
+def test_what_is_asked_during_a_run_is_due_right_after_it() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    lease = take()
+    mark_due(kind="zone", subject_id=ZONE)
+    assert lease and settle(lease, next_in_s=600)
+    assert [entry.subject_id for entry in entries_due()] == [ZONE]
+
+
+def test_a_deferred_entry_waits_at_most_ten_minutes_and_keeps_counting() -> None:
+    mark_due(kind="zone", subject_id=ZONE, urgent=False)
+    lease = take()
+    assert lease and defer(lease, delay_s=0, error="no answer")
+    again = take()
+    assert again and again.attempts == 2
+    assert defer(again, delay_s=10_000, error="no answer")
+    assert OutboxEntry.objects.filter(due_at__lte=Now() + timedelta(seconds=601)).exists()
+    entry = entry_of("zone", ZONE)
+    assert entry and entry.last_error == "no answer"
+
+
+def test_a_parked_entry_is_shown_with_its_reason_until_somebody_asks_again() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    lease = take()
+    assert lease and park(lease, reason="The zone is gone.")
+    assert [entry.parked_reason for entry in parked_entries()] == ["The zone is gone."]
+    assert take() is None
+    mark_due(kind="zone", subject_id=ZONE)
+    assert not parked_entries()
+    assert take() is not None
+
+
+def test_people_come_before_sweeps() -> None:
+    sweep, person = uuid.uuid4(), uuid.uuid4()
+    mark_due(kind="zone", subject_id=sweep, urgent=False)
+    mark_due(kind="zone", subject_id=person)
+    assert [entry.subject_id for entry in entries_due()] == [person, sweep]
