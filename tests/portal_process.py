@@ -54,6 +54,7 @@ class PortalProcess:
             "BYOCA_SANDBOX_PORT": str(free_port()),
             "BYOCA_SWEEP_INTERVAL_S": "2",
             "BYOCA_TICK_S": "1",
+            "BYOCA_CALL_LIMIT": "1000000",
             **environment,
         }
         self.process: subprocess.Popen[str] | None = None
@@ -76,7 +77,8 @@ class PortalProcess:
             )  # fmt: skip
         wait_for(self._serves, within_s=START_DEADLINE_S, saying="the portal serves its sign-in page")
         # Sweeps are far more frequent here than anywhere else; the budget has tests of its own.
-        httpx.post(f"{self.edge_origin}/_sandbox/switches", json={"rate_limit_on": False}).raise_for_status()
+        unlimited = {"rate_limit_on": False, "rate_limit": 1_000_000}
+        httpx.post(f"{self.edge_origin}/_sandbox/switches", json=unlimited).raise_for_status()
 
     def _serves(self) -> bool:
         if self.process is not None and self.process.poll() is not None:

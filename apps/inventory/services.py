@@ -23,7 +23,8 @@ from apps.outbox.services import mark_due
 ACCOUNT_ID = re.compile(r"[0-9a-f]{32}\Z")
 
 
-def _require_manager(by: Actor) -> None:
+def require_manager(by: Actor) -> None:
+    """Administrators, and the command line of whoever runs the portal. Raises Forbidden."""
     if by.via != "cli":
         by.require(Permission.ACCOUNT_MANAGE)
 
@@ -34,7 +35,7 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
 
     Raises Invalid for a malformed id, a missing token, or an account that exists already.
     """
-    _require_manager(by)
+    require_manager(by)
     problems: dict[str, list[str]] = {}
     if not name.strip():
         problems["name"] = ["Give the account a name that people here know."]
@@ -55,14 +56,14 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
     record(
         by=by, action="account:added", subject=("account", account.pk, account.name), account=account.pk, after=after
     )
-    _make_all_due(account)
+    make_all_due(account)
     return account
 
 
 @transaction.atomic
 def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     """Store another token and try everything again with it. The old one is not readable afterwards."""
-    _require_manager(by)
+    require_manager(by)
     if not token.strip():
         raise Invalid("Paste an API token of this account.", field="token")
     account = Account.objects.select_for_update().get(pk=account_id)
@@ -71,14 +72,14 @@ def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     account.save(update_fields=["token_encrypted", "token_state"])
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:token_replaced", subject=subject, account=account.pk)
-    _make_all_due(account)
+    make_all_due(account)
     return account
 
 
 @transaction.atomic
 def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
     """Open or close an account for writes. Closing acts before the next call to Cloudflare."""
-    _require_manager(by)
+    require_manager(by)
     if mode not in Account.Mode.values:
         raise Invalid("Use read_only or read_write.", field="mode")
     account = Account.objects.select_for_update().get(pk=account_id)
@@ -87,11 +88,12 @@ def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
     account.save(update_fields=["mode"])
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:mode_set", subject=subject, account=account.pk, before=before, after={"mode": mode})
-    _make_all_due(account)
+    make_all_due(account)
     return account
 
 
-def _make_all_due(account: Account) -> None:
+def make_all_due(account: Account) -> None:
+    """Everything of an account is looked at again, as soon as a worker is free."""
     mark_due(kind="account", subject_id=account.pk)
     for zone in account.zones.filter(vanished_at=None):
         mark_due(kind="zone", subject_id=zone.pk)

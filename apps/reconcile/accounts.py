@@ -14,7 +14,6 @@ from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import move_ca
 from apps.authorities.states import CaState
 from apps.cloudflare.certificates import Certificate
-from apps.cloudflare.client import Client
 from apps.cloudflare.errors import (
     AlreadyDeleted,
     AlreadyExists,
@@ -26,12 +25,15 @@ from apps.cloudflare.errors import (
     StillInUse,
     Unauthorized,
 )
+from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.errors import PortalError
+from apps.inventory.budget.gate import Purpose
+from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, EdgeList, Zone
 from apps.inventory.services import store_account_failure, store_account_read
-from apps.outbox.services import Lease, claim, defer, holds, mark_due, park, settle
-from apps.reconcile.edge import client_for
-from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, backoff_s, handling
+from apps.outbox.services import Lease, claim, defer, holds, mark_due, park, postpone, settle
+from apps.reconcile.edge import EdgeClient, client_for, sweep_interval_s
+from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, backoff_s, handling, held_back_s
 from apps.reconcile.observe import WORKER
 from apps.reconcile.zones import worker_name
 
@@ -53,30 +55,43 @@ def run_account(account_id: UUID) -> None:
         park(lease, reason="The worker stopped in the middle of this account too often. Read the log, then retry.")
         return
     try:
-        with client_for(account) as client:
+        with client_for(account, purpose=_purpose(account)) as client:
             again_in_s = _bring_up_to_date(client, account, lease)
     except PortalError as error:
+        if (seconds := held_back_s(error)) is not None:
+            log.info("account_run_postponed", account=account.name, why=error.message)
+            postpone(lease, delay_s=seconds, why=error.message)
+            return
         how = handling(error, lease.attempts)
         log.warning("account_run_failed", account=account.name, error=error.message, kind=type(error).__name__)
         store_account_failure(account=account, error=error.message, token_broken=how.token_broken)
         defer(lease, delay_s=how.delay_s or settings.BYOCA_SWEEP_INTERVAL_S, error=error.message)
         return
     if again_in_s is None:
-        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        settle(lease, next_in_s=sweep_interval_s(account))
     else:
         defer(lease, delay_s=again_in_s, error="Waiting for the edge.")
 
 
-def _bring_up_to_date(client: Client, account: Account, lease: Lease) -> float | None:
+def _purpose(account: Account) -> Purpose:
+    """Deletions before uploads, and both before sweeps."""
+    if _in_state(account, CaState.DELETING):
+        return Purpose.REMOVAL
+    return Purpose.CHANGE if _in_state(account, CaState.QUEUED, CaState.PUSHING) else Purpose.SWEEP
+
+
+def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> float | None:
     """Returns the seconds until another run is wanted, or None when nothing is left to do."""
-    certificates = _read(client, account)
+    client.gate.reserve(2)
+    zones = client.zones.list(account.cloudflare_id)
+    certificates = _read(client, account, zones)
     _match(account, certificates)
-    if account.mode != Account.Mode.READ_WRITE:
+    if hold_on_account(account.pk):
         return None
     waits = [_upload(client, account, lease, ca) for ca in _in_state(account, CaState.QUEUED, CaState.PUSHING)]
     waits += [_delete(client, account, lease, ca) for ca in _in_state(account, CaState.DELETING)]
     if waits:
-        _match(account, _read(client, account))
+        _match(account, _read(client, account, zones))
     return min((wait for wait in waits if wait is not None), default=None)
 
 
@@ -84,8 +99,7 @@ def _in_state(account: Account, *states: CaState) -> list[CertificateAuthority]:
     return list(CertificateAuthority.objects.filter(account=account, state__in=states).order_by("created_at"))
 
 
-def _read(client: Client, account: Account) -> tuple[Certificate, ...]:
-    zones = client.zones.list(account.cloudflare_id)
+def _read(client: EdgeClient, account: Account, zones: tuple[ZoneRecord, ...]) -> tuple[Certificate, ...]:
     certificates = client.certificates.list(account.cloudflare_id)
     with transaction.atomic():
         known = set(account.edge_certificates.values_list("cloudflare_id", flat=True))
@@ -111,14 +125,19 @@ def _match(account: Account, certificates: tuple[Certificate, ...]) -> None:
             move_ca(by=WORKER, ca_id=ca.pk, target=CaState.GONE, action="ca:gone", why=why)
 
 
-def _upload(client: Client, account: Account, lease: Lease, ca: CertificateAuthority) -> float | None:
+def _may_write(account: Account, lease: Lease) -> bool:
+    """The last question before each write: is the lease still ours, and is writing still allowed?"""
+    return holds(lease, for_s=settings.BYOCA_EDGE_DEADLINE_S) and hold_on_account(account.pk) is None
+
+
+def _upload(client: EdgeClient, account: Account, lease: Lease, ca: CertificateAuthority) -> float | None:
     """Upload one admitted CA. Returns seconds to wait before looking again, None when it is decided.
 
     The listing was read and matched just before, so a repeat after a lost answer cannot burn a second slot; should
     the listing lag, Cloudflare answers 1471 for the same bytes.
     """
     ca.refresh_from_db()
-    if ca.state not in {CaState.QUEUED, CaState.PUSHING} or not holds(lease, for_s=settings.BYOCA_EDGE_DEADLINE_S):
+    if ca.state not in {CaState.QUEUED, CaState.PUSHING} or not _may_write(account, lease):
         return None
     if ca.state == CaState.QUEUED:
         move_ca(by=WORKER, ca_id=ca.pk, target=CaState.PUSHING, action="ca:push_started")
@@ -151,7 +170,7 @@ def _fail(ca: CertificateAuthority, why: str) -> None:
     move_ca(by=WORKER, ca_id=ca.pk, target=CaState.FAILED, action="ca:push_failed", why=why)
 
 
-def _delete(client: Client, account: Account, lease: Lease, ca: CertificateAuthority) -> float | None:
+def _delete(client: EdgeClient, account: Account, lease: Lease, ca: CertificateAuthority) -> float | None:
     """Delete one retired CA: every list read empty first, then DELETE, then wait until it is gone (F10)."""
     for zone in Zone.objects.filter(account=account, vanished_at=None):
         left = client.associations.read(zone.cloudflare_id, mtls_certificate_id=ca.cloudflare_id)
@@ -160,7 +179,7 @@ def _delete(client: Client, account: Account, lease: Lease, ca: CertificateAutho
             return _keep(
                 ca, f"{len(left)} hostnames in {zone.name} still use it at the edge: {names}. Remove them first."
             )
-    if not holds(lease, for_s=settings.BYOCA_EDGE_DEADLINE_S):
+    if not _may_write(account, lease):
         return 1.0
     try:
         client.certificates.delete(account.cloudflare_id, ca.cloudflare_id)
@@ -173,7 +192,7 @@ def _delete(client: Client, account: Account, lease: Lease, ca: CertificateAutho
     return _wait_until_gone(client, account, ca)
 
 
-def _wait_until_gone(client: Client, account: Account, ca: CertificateAuthority) -> float | None:
+def _wait_until_gone(client: EdgeClient, account: Account, ca: CertificateAuthority) -> float | None:
     try:
         client.certificates.get(account.cloudflare_id, ca.cloudflare_id)
     except (NotFoundAtEdge, AlreadyDeleted):

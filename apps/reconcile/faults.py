@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from apps.cloudflare.errors import CloudflareError, PermissionMissing, RateLimited, Unauthorized
 from apps.errors import PortalError
+from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.credentials import CredentialUnreadable
 
 TOKEN_RETRY_S = 60.0
@@ -26,17 +27,25 @@ class Handling:
 
 
 def handling(error: PortalError, attempts: int) -> Handling:
-    """Back-off with jitter, doubled per attempt from one second up to two minutes; `Retry-After` wins."""
+    """Back-off with jitter, doubled per attempt from one second up to two minutes. Ask `held_back_s` first."""
     if isinstance(error, Unauthorized | PermissionMissing | CredentialUnreadable):
         return Handling(park=False, delay_s=TOKEN_RETRY_S, token_broken=True)
-    if isinstance(error, RateLimited):
-        return Handling(
-            park=False, delay_s=(error.retry_after_s or 300.0) * random.uniform(1.0, 1.1), token_broken=False
-        )
     retryable = not isinstance(error, CloudflareError) or error.retryable
     if not retryable or attempts >= PARK_AFTER_ATTEMPTS:
         return Handling(park=True, delay_s=0.0, token_broken=False)
     return Handling(park=False, delay_s=backoff_s(attempts), token_broken=False)
+
+
+def held_back_s(error: PortalError) -> float | None:
+    """Seconds to wait, jitter included, when the budget or Cloudflare's 429 held a call back; None for a failure.
+
+    The call was not made, or certainly not obeyed: that is no failed attempt of what it was for.
+    """
+    if isinstance(error, BudgetExhausted):
+        return error.retry_after_s
+    if isinstance(error, RateLimited):
+        return (error.retry_after_s or 300.0) * random.uniform(1.0, 1.1)
+    return None
 
 
 def backoff_s(attempts: int) -> float:
