@@ -13,9 +13,11 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 DAY = timedelta(days=1)
-# Weekly windows are looked at this far around a moment: a week, and a day on each side for zones and long nights.
-AROUND_DAYS = 9
-MAX_EDGES = 2000
+# Weekly windows are looked at from two days before a moment (a long night) to more than a week after it.
+DAYS_AROUND = range(-2, 9)
+# What is shut through two weeks after the last single window stays shut: weekly windows repeat.
+PATTERN = timedelta(days=15)
+MAX_LEAPS = 1000
 
 Stretch = tuple[datetime, datetime]
 
@@ -34,7 +36,7 @@ class Weekly:
         zone = ZoneInfo(self.timezone)
         today = around.astimezone(zone).date()
         found = []
-        for number in range(-AROUND_DAYS, AROUND_DAYS + 1):
+        for number in DAYS_AROUND:
             day = today + number * DAY
             if day.weekday() in self.weekdays:
                 end_day = day if self.closes > self.opens else day + DAY
@@ -82,30 +84,32 @@ class Frozen:
 
 def frozen(windows: Sequence[Window], now: datetime) -> Frozen | None:
     """None when changes may be sent at `now`, an aware time."""
-    if not _shut(windows, now):
+    moment = _leap(windows, now)
+    if moment == now:
         return None
     names = tuple(window.name for window in windows if window.deny and window.holds_at(now))
-    moment: datetime | None = now
-    for _ in range(MAX_EDGES):
-        moment = _next_edge(windows, moment)
-        if moment is None:
-            return Frozen(None, names)
-        if not _shut(windows, moment):
+    last = max((window.when.ends_at for window in windows if isinstance(window.when, Once)), default=now)
+    horizon = max(last, now) + PATTERN
+    for _ in range(MAX_LEAPS):
+        if moment is None or moment > horizon:
+            break
+        after = _leap(windows, moment)
+        if after == moment:
             return Frozen(moment, names)
+        moment = after
     return Frozen(None, names)
 
 
-def _shut(windows: Iterable[Window], moment: datetime) -> bool:
-    deny = [window for window in windows if window.deny]
-    allow = [window for window in windows if not window.deny]
-    if any(window.holds_at(moment) for window in deny):
-        return True
-    return bool(allow) and not any(window.holds_at(moment) for window in allow)
-
-
-def _next_edge(windows: Iterable[Window], moment: datetime) -> datetime | None:
-    edges = (edge for window in windows for stretch in window.stretches(moment) for edge in stretch)
-    return min((edge for edge in edges if edge > moment), default=None)
+def _leap(windows: Iterable[Window], moment: datetime) -> datetime | None:
+    """The moment itself when it is open, else a later one before which nothing opens; None when nothing ever does."""
+    deny = [stretch for window in windows if window.deny for stretch in window.stretches(moment)]
+    if ends := [end for begin, end in deny if begin <= moment < end]:
+        return max(ends)
+    allowing = [window for window in windows if not window.deny]
+    allow = [stretch for window in allowing for stretch in window.stretches(moment)]
+    if not allowing or any(begin <= moment < end for begin, end in allow):
+        return moment
+    return min((begin for begin, _ in allow if begin > moment), default=None)
 
 
 def _instant(day: date, at: time, zone: ZoneInfo, *, early: bool) -> datetime:
