@@ -23,24 +23,56 @@ class Hold:
     until: datetime | None = None
 
 
+class Holds:
+    """Everything that may hold back writes in one account, read once."""
+
+    def __init__(self, account: Account) -> None:
+        self.account = account
+        of_this = Q(scope=Stop.Scope.EVERYTHING) | Q(account=account) | Q(zone__account=account)
+        self._stops = list(stops_in_force().filter(of_this))
+        self._windows = list(freeze_windows(account))
+
+    def on_zone(self, zone_id: UUID) -> Hold | None:
+        """What holds back writes to a zone: a stop before the rest. None when they may go."""
+        stops = [stop for stop in self._stops if stop.zone_id in {None, zone_id}]
+        return self._hold(stops, [row for row in self._windows if row.zone_id in {None, zone_id}])
+
+    def on_account(self) -> Hold | None:
+        """What holds back uploads and deletions of CAs. Stops and windows of single zones do not."""
+        stops = [stop for stop in self._stops if stop.zone_id is None]
+        return self._hold(stops, [row for row in self._windows if row.zone_id is None])
+
+    def _hold(self, stops: list[Stop], windows: list[FreezeWindow]) -> Hold | None:
+        if stops:
+            stop = stops[0]
+            words = f"{stop}, by {stop.stopped_by_label}: {stop.reason} Approved changes wait. Reading goes on."
+            return Hold("stop", words)
+        if self.account.mode != Account.Mode.READ_WRITE:
+            words = f"{self.account} is read-only. Approved changes wait until an admin allows writes."
+            return Hold("read_only", words)
+        if shut := frozen([as_window(row) for row in windows], timezone.now()):
+            return Hold("frozen", _frozen_words(shut, windows), shut.until)
+        return None
+
+
 def hold_on_zone(zone_id: UUID) -> Hold | None:
-    """What holds back writes to a zone, a stop before the rest; None when they may go."""
-    zone = Zone.objects.select_related("account").get(pk=zone_id)
-    stops = stops_in_force().filter(Q(scope="everything") | Q(account=zone.account_id) | Q(zone=zone.pk))
-    windows = freeze_windows(zone.account).filter(Q(zone=None) | Q(zone=zone.pk))
-    return _hold(zone.account, stops, windows)
+    """What holds back writes to a zone at this moment, read afresh. None when they may go."""
+    return Holds(Zone.objects.select_related("account").get(pk=zone_id).account).on_zone(zone_id)
 
 
 def hold_on_account(account_id: UUID) -> Hold | None:
-    """What holds back writes to an account itself: uploads and deletions of CAs. Windows of single zones do not."""
-    account = Account.objects.get(pk=account_id)
-    stops = stops_in_force().filter(Q(scope="everything") | Q(account=account.pk))
-    return _hold(account, stops, freeze_windows(account).filter(zone=None))
+    """What holds back uploads and deletions of CAs at this moment, read afresh. None when they may go."""
+    return Holds(Account.objects.get(pk=account_id)).on_account()
 
 
 def stops_in_force() -> QuerySet[Stop]:
     """Everything that is stopped now, the oldest first."""
     return Stop.objects.filter(lifted_at=None).select_related("account", "zone").order_by("stopped_at", "pk")
+
+
+def stops_lifted() -> QuerySet[Stop]:
+    """What was stopped once, the newest first."""
+    return Stop.objects.exclude(lifted_at=None).select_related("account", "zone")
 
 
 def freeze_windows(account: Account) -> QuerySet[FreezeWindow]:
@@ -56,18 +88,6 @@ def as_window(row: FreezeWindow) -> Window:
     if row.opens is not None and row.closes is not None:
         return Window(deny, Weekly(row.timezone, frozenset(row.weekdays), row.opens, row.closes), row.name)
     raise ValueError(f"freeze window {row.pk} has no times")
-
-
-def _hold(account: Account, stops: QuerySet[Stop], windows: QuerySet[FreezeWindow]) -> Hold | None:
-    if stop := stops.first():
-        words = f"{stop}, by {stop.stopped_by_label}: {stop.reason} Approved changes wait. Reading goes on."
-        return Hold("stop", words)
-    if account.mode != Account.Mode.READ_WRITE:
-        return Hold("read_only", f"{account} is read-only. Approved changes wait until an admin allows writes.")
-    rows = list(windows)
-    if shut := frozen([as_window(row) for row in rows], timezone.now()):
-        return Hold("frozen", _frozen_words(shut, rows), shut.until)
-    return None
 
 
 def _frozen_words(shut: Frozen, rows: list[FreezeWindow]) -> str:

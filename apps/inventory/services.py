@@ -69,7 +69,8 @@ def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     account = Account.objects.select_for_update().get(pk=account_id)
     account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
     account.token_state = Account.TokenState.UNKNOWN
-    account.save(update_fields=["token_encrypted", "token_state"])
+    account.scope_checked_at = None
+    account.save(update_fields=["token_encrypted", "token_state", "scope_checked_at"])
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:token_replaced", subject=subject, account=account.pk)
     make_all_due(account)
@@ -89,6 +90,30 @@ def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:mode_set", subject=subject, account=account.pk, before=before, after={"mode": mode})
     make_all_due(account)
+    return account
+
+
+@transaction.atomic
+def set_budget(*, by: Actor, account_id: UUID, call_limit: int | None, call_share_percent: int) -> Account:
+    """How many calls Cloudflare allows this account's token in five minutes (None: the installation's default), and
+    which part of them the portal may make. Raises Invalid."""
+    require_manager(by)
+    problems: dict[str, list[str]] = {}
+    if call_limit is not None and not 20 <= call_limit <= 1_000_000:
+        problems["call_limit"] = [
+            "Give the calls per five minutes that Cloudflare allows, 20 or more, or leave it empty."
+        ]
+    if not 1 <= call_share_percent <= 100:
+        problems["call_share_percent"] = ["Give a share from 1 to 100 percent."]
+    if problems:
+        raise Invalid("The budget was not changed.", details=problems)
+    account = Account.objects.select_for_update().get(pk=account_id)
+    before = {"call_limit": account.call_limit, "call_share_percent": account.call_share_percent}
+    account.call_limit, account.call_share_percent = call_limit, call_share_percent
+    account.save(update_fields=["call_limit", "call_share_percent"])
+    after = {"call_limit": call_limit, "call_share_percent": call_share_percent}
+    subject = ("account", account.pk, account.name)
+    record(by=by, action="account:budget_set", subject=subject, account=account.pk, before=before, after=after)
     return account
 
 
