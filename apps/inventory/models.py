@@ -42,6 +42,11 @@ class Account(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def scope_troubled(self) -> bool:
+        """Whether the last check of the token found a permission that lacks, or one too many."""
+        return any(row["result"] in {"failed", "excess"} for row in self.scope_check)
+
 
 class Zone(models.Model):
     """One zone of an account, as last listed. `vanished_at` is set when a complete listing lacks it."""

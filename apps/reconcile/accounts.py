@@ -31,6 +31,8 @@ from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, EdgeList, Zone
 from apps.inventory.services import store_account_failure, store_account_read
+from apps.inventory.token_check import CALLS as TOKEN_CHECK_CALLS
+from apps.inventory.token_check import check_token, store_scope_check
 from apps.outbox.services import Lease, claim, defer, holds, mark_due, park, postpone, settle
 from apps.reconcile.edge import EdgeClient, client_for, sweep_interval_s
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, backoff_s, handling, held_back_s
@@ -42,6 +44,7 @@ log = structlog.get_logger(__name__)
 # A listing may lack a certificate for some seconds after its upload (docs/cloudflare.md).
 LISTING_LAG = timedelta(seconds=15)
 DELETE_ATTEMPTS = 10
+CHECK_TOKEN_EVERY = timedelta(days=1)
 
 
 def run_account(account_id: UUID) -> None:
@@ -82,6 +85,7 @@ def _purpose(account: Account) -> Purpose:
 
 def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> float | None:
     """Returns the seconds until another run is wanted, or None when nothing is left to do."""
+    _check_token(client, account)
     client.gate.reserve(2)
     zones = client.zones.list(account.cloudflare_id)
     certificates = _read(client, account, zones)
@@ -123,6 +127,24 @@ def _match(account: Account, certificates: tuple[Certificate, ...]) -> None:
         if ca.cloudflare_id not in ids and settled:
             why = "Cloudflare no longer lists this CA. Somebody deleted it outside the portal."
             move_ca(by=WORKER, ca_id=ca.pk, target=CaState.GONE, action="ca:gone", why=why)
+
+
+def _check_token(client: EdgeClient, account: Account) -> None:
+    """Once a day, and after a token was stored: find out what it may do, before anything needs it."""
+    checked_at = account.scope_checked_at
+    if checked_at and timezone.now() - checked_at < CHECK_TOKEN_EVERY:
+        return
+    client.gate.reserve(TOKEN_CHECK_CALLS)
+    store_scope_check(by=WORKER, account=account, results=check_token(client, account))
+
+
+def ask_for_token_checks() -> None:
+    """Check every token anew, as a worker does when it starts; those checked within the hour stand."""
+    recent = timezone.now() - timedelta(hours=1)
+    for account in Account.objects.exclude(scope_checked_at__gt=recent):
+        with transaction.atomic():
+            Account.objects.filter(pk=account.pk).update(scope_checked_at=None)
+            mark_due(kind="account", subject_id=account.pk, urgent=False)
 
 
 def _may_write(account: Account, lease: Lease) -> bool:

@@ -8,7 +8,7 @@ from celery import shared_task
 from django.db import close_old_connections
 
 from apps.outbox.selectors import entries_due
-from apps.reconcile.accounts import run_account
+from apps.reconcile.accounts import ask_for_token_checks, run_account
 from apps.reconcile.services import plan_waiting_requests
 from apps.reconcile.zones import run_zone
 
@@ -24,6 +24,13 @@ def reconcile_account(account_id: str) -> None:
 def reconcile_zone(zone_id: str) -> None:
     """Bring one zone up to date, if it is due."""
     run_zone(UUID(zone_id))
+
+
+@shared_task(name="reconcile.check_tokens")
+def check_tokens() -> None:
+    """Ask for a fresh look at what each account's token may do. A worker sends it when it starts."""
+    close_old_connections()
+    ask_for_token_checks()
 
 
 @shared_task(name="reconcile.tick")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from apps.web.views import associations, audit, cas, changes, hostnames, overview, requests, settings
+from apps.web.views import associations, audit, cas, changes, holds, hostnames, overview, requests, settings
 
 
 class ExportKind:
@@ -56,6 +56,11 @@ urlpatterns = [
     path("accounts/switch/", settings.switch, name="account-switch"),
     path("accounts/<uuid:account_id>/token/", settings.account_token, name="account-token"),
     path("accounts/<uuid:account_id>/mode/", settings.account_mode, name="account-mode"),
+    path("accounts/<uuid:account_id>/budget/", settings.account_budget, name="account-budget"),
+    path("accounts/<uuid:account_id>/windows/", holds.windows, name="windows"),
+    path("accounts/windows/<int:window_id>/remove/", holds.window_remove, name="window-remove"),
+    path("accounts/stops/", holds.stops, name="stops"),
+    path("accounts/stops/<int:stop_id>/lift/", holds.lift, name="stop-lift"),
     path("settings/tokens/", settings.tokens, name="tokens"),
     path("settings/tokens/<int:token_id>/revoke/", settings.token_revoke, name="token-revoke"),
     path("api/docs/", settings.api_docs, name="api-docs"),

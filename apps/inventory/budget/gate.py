@@ -21,7 +21,9 @@ from apps.errors import EdgeFault
 from apps.inventory.budget import database_counter
 from apps.inventory.budget.redis_counter import RedisSilent, redis_counter
 from apps.inventory.budget.window import SLOTS, WINDOW_S, Ask
+from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.models import Account
+from apps.inventory.selectors import token_of
 
 log = structlog.get_logger(__name__)
 
@@ -140,6 +142,25 @@ class BudgetGate:
         except RedisSilent:
             pass
         database_counter.note(self.token_hash, left, reset_s)
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """For pages. `allowed` calls per `WINDOW_S`; `paused_until` only while a 429 holds everything back."""
+
+    allowed: int
+    paused_until: datetime | None
+
+
+def budget_of(account: Account) -> BudgetState:
+    """How much an account's token may be used, and whether Cloudflare asked for a pause."""
+    limit = account.call_limit or settings.BYOCA_CALL_LIMIT
+    try:
+        row, now = database_counter.budget_row(budget_key(token_of(account)))
+    except CredentialUnreadable:
+        return BudgetState(limit * account.call_share_percent // 100, None)
+    paused_until = row.paused_until if row.paused_until and row.paused_until > now else None
+    return BudgetState(min(limit, row.published_limit or limit) * account.call_share_percent // 100, paused_until)
 
 
 def sweep_calls_per_s(account: Account) -> float:
