@@ -148,6 +148,18 @@ def test_a_429_ends_the_check_without_a_result(scripted: Edge) -> None:
         script(scripted, ACTIVE, failure(429, 971))
 
 
+def test_a_rule_is_rehearsed_at_the_end_of_those_there_are(scripted: Edge) -> None:
+    account = make_account(zones=(), cloudflare_id="a" * 32)
+    ruleset, refused = success({"id": "d" * 32, "version": "1", "rules": []}), failure(403, 10000)
+    zone = ZONE | {"account": {"id": account.cloudflare_id}}
+    found = script(scripted, ACTIVE, success([]), success([zone]), refused, ruleset, success(None), *[refused] * 3)
+    assert (found["Zone: SSL and Certificates, Read"][0], found["Zone: Zone WAF, Edit"][0]) == ("failed", "passed")
+    assert (scripted.requests[5].path.rpartition("/")[2], scripted.requests[5].query) == (
+        "rules",
+        {"dry_run": ["true"]},
+    )
+
+
 def test_rights_that_are_not_needed_are_named_and_a_first_rule_is_rehearsed(scripted: Edge) -> None:
     account = make_account(zones=(), cloudflare_id="a" * 32)
     zone = ZONE | {"account": {"id": account.cloudflare_id}}
@@ -160,5 +172,6 @@ def test_rights_that_are_not_needed_are_named_and_a_first_rule_is_rehearsed(scri
     assert found["Zone: DNS, Read"] == ("excess", "Not needed. Take it off the token.")
     assert "Account: API Tokens, Read" not in found
     rehearsed = scripted.requests[5]
+    assert rehearsed.method == "POST"
     assert rehearsed.query == {"dry_run": ["true"]}
     assert rehearsed.json["rules"][0]["expression"] == token_check.REHEARSAL.expression
