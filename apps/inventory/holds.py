@@ -45,7 +45,7 @@ class Holds:
     def _hold(self, stops: list[Stop], windows: list[FreezeWindow]) -> Hold | None:
         if stops:
             stop = stops[0]
-            words = f"{stop}, by {stop.stopped_by_label}: {stop.reason} Approved changes wait. Reading goes on."
+            words = f"{stop}, by {stop.stopped_by_label}: {stop.why} Approved changes wait. Reading goes on."
             return Hold("stop", words)
         if self.account.mode != Account.Mode.READ_WRITE:
             words = f"{self.account} is read-only. Approved changes wait until an admin allows writes."

@@ -177,6 +177,11 @@ class Stop(models.Model):
         """`everywhere`, or `in <name>`."""
         return f"in {self.zone or self.account}" if self.zone or self.account else "everywhere"
 
+    @property
+    def why(self) -> str:
+        """The reason as a sentence."""
+        return self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
+
 
 class FreezeWindow(models.Model):
     """When approved changes may or may not be sent, in the wall clock of a time zone (`windows.py`).

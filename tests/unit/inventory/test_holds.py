@@ -62,7 +62,7 @@ def test_whoever_is_on_duty_stops_and_an_administrator_lets_go(account: Account)
         with pytest.raises(Forbidden):
             stop_writes(by=actor(role), reason="x")
     engineer = actor(Role.ENGINEER)
-    stop = stop_writes(by=engineer, reason=" Wrong lists are sent. ")
+    stop = stop_writes(by=engineer, reason=" Wrong lists are sent ")
     hold = hold_on_account(account.pk)
     assert hold
     assert hold.sentence == (
@@ -76,7 +76,7 @@ def test_whoever_is_on_duty_stops_and_an_administrator_lets_go(account: Account)
     assert OutboxEntry.objects.count() == 1 + account.zones.count(), "what waited is looked at at once"
     events = AuditEvent.objects.filter(subject_type="stop").order_by("seq")
     assert [(event.action, event.reason) for event in events] == [
-        ("writes:stopped", "Wrong lists are sent."),
+        ("writes:stopped", "Wrong lists are sent"),
         ("writes:resumed", "Lists are right again."),
     ]
 
