@@ -184,6 +184,7 @@ def test_a_refused_upload_keeps_what_was_typed_and_says_why(sign_in: SignIn) -> 
 
 PAGES = ["/", "/associations/", "/associations/?view=hostname", "/cas/", "/cas/upload/", "/hostnames/", "/requests/new/",  # noqa: E501
          "/hostnames/legacy.northwind-pay.example/", "/requests/?tab=all", "/drift/", "/audit/", "/accounts/",
+         "/accounts/stops/",
          "/settings/tokens/", "/api/docs/"]  # fmt: skip
 
 
