@@ -34,7 +34,7 @@ from apps.inventory.services import store_account_failure, store_account_read
 from apps.inventory.token_check import CALLS as TOKEN_CHECK_CALLS
 from apps.inventory.token_check import check_token, store_scope_check
 from apps.outbox.services import Lease, claim, defer, holds, mark_due, park, postpone, settle
-from apps.reconcile.edge import EdgeClient, client_for, sweep_interval_s
+from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, backoff_s, handling, held_back_s
 from apps.reconcile.observe import WORKER
 from apps.reconcile.zones import worker_name
@@ -71,7 +71,7 @@ def run_account(account_id: UUID) -> None:
         defer(lease, delay_s=how.delay_s or settings.BYOCA_SWEEP_INTERVAL_S, error=error.message)
         return
     if again_in_s is None:
-        settle(lease, next_in_s=sweep_interval_s(account))
+        settle(lease, next_in_s=next_run_in_s(account, hold_on_account(account.pk)))
     else:
         defer(lease, delay_s=again_in_s, error="Waiting for the edge.")
 

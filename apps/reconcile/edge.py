@@ -14,6 +14,7 @@ from django.utils import timezone
 from apps.cloudflare.client import Client
 from apps.cloudflare.rules import Ruleset
 from apps.inventory.budget.gate import BudgetGate, Purpose, sweep_calls_per_s
+from apps.inventory.holds import Hold
 from apps.inventory.models import Account, Zone
 from apps.inventory.selectors import base_url_of, slot_certificates, token_of, zones_of
 from apps.planning.state import ObservedZone, RuleState
@@ -57,6 +58,14 @@ def sweep_interval_s(account: Account) -> float:
     calls = zones * (len(slot_certificates(account)) + 1) + 3
     per_second = sweep_calls_per_s(account)
     return max(settings.BYOCA_SWEEP_INTERVAL_S, calls / per_second) * random.uniform(0.9, 1.1)
+
+
+def next_run_in_s(account: Account, hold: Hold | None) -> float:
+    """Seconds until the next run. What a freeze window holds back goes when the window ends."""
+    sweep = sweep_interval_s(account)
+    if hold and hold.until:
+        return max(min(sweep, (hold.until - timezone.now()).total_seconds()), 0.1)
+    return sweep
 
 
 def ca_keys(account: Account) -> dict[str, str]:

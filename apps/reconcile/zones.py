@@ -17,7 +17,7 @@ from apps.coverage.selectors import desired_zone, in_flight_requests
 from apps.coverage.services import begin_applying, fail_requests
 from apps.errors import PortalError, Unsafe
 from apps.inventory.budget.gate import Purpose
-from apps.inventory.holds import Hold, hold_on_zone
+from apps.inventory.holds import hold_on_zone
 from apps.inventory.models import Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
 from apps.outbox.services import Lease, claim, defer, park, postpone, settle
@@ -26,7 +26,7 @@ from apps.planning.guards import Limits, check
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.state import DesiredZone
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
-from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, read_zone, sweep_interval_s
+from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
@@ -78,13 +78,8 @@ def _purpose(zone: Zone) -> Purpose:
     return Purpose.REMOVAL if Kind.UNCOVER in kinds else Purpose.CHANGE
 
 
-def _next_in_s(zone: Zone, hold: Hold | None = None) -> float:
-    """Seconds until the next run. What a freeze window holds back goes when the window ends."""
-    hold = hold or hold_on_zone(zone.pk)
-    sweep = sweep_interval_s(zone.account)
-    if hold and hold.until:
-        return max(min(sweep, (hold.until - timezone.now()).total_seconds()), 0.1)
-    return sweep
+def _next_in_s(zone: Zone) -> float:
+    return next_run_in_s(zone.account, hold_on_zone(zone.pk))
 
 
 def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
 from apps.cloudflare.errors import RateLimited, ServerFault
@@ -17,6 +19,7 @@ from apps.identity.actors import Actor
 from apps.identity.permissions import Role
 from apps.inventory.budget import database_counter, gate
 from apps.inventory.budget.gate import BudgetExhausted, Purpose, budget_key
+from apps.inventory.holds import Hold
 from apps.inventory.models import Account, CallBudget, EdgeList, Zone
 from apps.inventory.services import replace_token
 from apps.inventory.stops import stop_writes
@@ -24,7 +27,7 @@ from apps.outbox.models import OutboxEntry
 from apps.outbox.services import mark_due
 from apps.reconcile import apply, zones
 from apps.reconcile.accounts import ask_for_token_checks, run_account
-from apps.reconcile.edge import client_for, sweep_interval_s
+from apps.reconcile.edge import client_for, next_run_in_s, sweep_interval_s
 from apps.reconcile.faults import held_back_s
 from apps.reconcile.models import Plan
 from apps.reconcile.services import submit_request
@@ -288,6 +291,14 @@ def test_readings_are_spread_and_fit_into_what_sweeps_may_have(account: Account,
     account.refresh_from_db()
     calls_per_cycle = account.zones.count() * 2 + 3
     assert sweep_interval_s(account) >= 0.9 * calls_per_cycle * 300 / (60 * 0.5 * 0.7)
+
+
+def test_what_a_window_holds_back_is_looked_at_when_the_window_ends(account: Account) -> None:
+    soon = Hold("frozen", "x", timezone.now() + timedelta(seconds=5))
+    assert 4 < next_run_in_s(account, soon) <= 5
+    assert next_run_in_s(account, Hold("frozen", "x", timezone.now())) == 0.1
+    for endless in (None, Hold("stop", "x"), Hold("frozen", "x", timezone.now() + timedelta(days=9))):
+        assert next_run_in_s(account, endless) > 5
 
 
 def test_a_starting_worker_asks_for_checks_that_are_an_hour_old(account: Account) -> None:
