@@ -9,12 +9,9 @@ import sys
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byoca_portal.settings")
     if sys.argv[1:2] == ["up"]:
-        # Wiring of all parts: it starts before Django does, so that a plain refusal needs no set-up.
-        import django
-
+        # Wiring of all parts: it starts before Django does, which writes its secrets into the data folder.
         from byoca_portal.supervisor.up import Up
 
-        django.setup()
         sys.exit(Up().run())
     from django.core.management import execute_from_command_line
 

@@ -212,7 +212,8 @@ BYOCA_EDGE_DEADLINE_S = env.float("BYOCA_EDGE_DEADLINE_S", default=30.0)
 BYOCA_PREVIEW_DEADLINE_S = env.float("BYOCA_PREVIEW_DEADLINE_S", default=6.0)
 # Every zone and account is read once per interval; the answer turns Unknown after 15 minutes without a read.
 BYOCA_SWEEP_INTERVAL_S = env.float("BYOCA_SWEEP_INTERVAL_S", default=15.0 if not DEPLOYED else 120.0)
-BYOCA_LEASE_S = env.float("BYOCA_LEASE_S", default=150.0)
+# Longer than one call to Cloudflare, renewed by each: what a worker on a lost host holds is free after this.
+BYOCA_LEASE_S = env.float("BYOCA_LEASE_S", default=BYOCA_EDGE_DEADLINE_S * 1.5)
 
 STRUCTLOG = configure_structlog()
 DJANGO_STRUCTLOG_CELERY_ENABLED = False

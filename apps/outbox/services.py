@@ -17,6 +17,7 @@ from django.db.models.functions import Least, Now
 
 from apps.outbox.doorbell import ring_on_commit
 from apps.outbox.models import OutboxEntry
+from apps.outbox.processes import is_gone
 
 MAX_DELAY_S = 600.0
 
@@ -77,6 +78,21 @@ def claim(*, kind: str, subject_id: UUID, worker: str, lease_s: float) -> Lease 
 def holds(lease: Lease, *, for_s: float) -> bool:
     """Whether the lease is still ours and outlives the next `for_s` seconds. Asked right before each write."""
     return _leased(lease).filter(leased_until__gt=Now() + timedelta(seconds=for_s)).exists()
+
+
+def renew(lease: Lease, *, lease_s: float) -> bool:
+    """Hold on for `lease_s` from now. False when the lease is over or somebody else's: then nothing may be written."""
+    return _leased(lease).filter(leased_until__gt=Now()).update(leased_until=Now() + timedelta(seconds=lease_s)) == 1
+
+
+def release_leases_of_the_dead() -> int:
+    """End the leases of processes that are certainly gone, so that their work goes on within seconds. Returns how many."""  # noqa: E501
+    freed = 0
+    for entry in OutboxEntry.objects.filter(leased_until__gt=Now()).exclude(leased_by=""):
+        if is_gone(entry.leased_by):
+            mine = OutboxEntry.objects.filter(pk=entry.pk, generation=entry.generation)
+            freed += mine.update(leased_by="", leased_until=None)
+    return freed
 
 
 def settle(lease: Lease, *, next_in_s: float) -> bool:

@@ -40,7 +40,7 @@ class ReplaceList:
     def summary(self) -> str:
         done = [f"add {_count(len(self.adds))}"] if self.adds else []
         done += [f"remove {_count(len(self.removes))}"] if self.removes else []
-        return f"Send the list of CA {self.ca[:12]}: {', '.join(done)}, {len(self.after)} in all."
+        return f"Send the list of {self.ca[:12]}: {', '.join(done)}, {len(self.after)} in all."
 
     def to_dict(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("before", "after", "adds", "removes")}

@@ -29,11 +29,11 @@ from apps.cloudflare.errors import (
 from apps.errors import PortalError
 from apps.inventory.models import Account, EdgeList, Zone
 from apps.inventory.services import store_account_failure, store_account_read
+from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, defer, holds, mark_due, park, settle
 from apps.reconcile.edge import client_for
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, backoff_s, handling
 from apps.reconcile.observe import WORKER
-from apps.reconcile.zones import worker_name
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ DELETE_ATTEMPTS = 10
 def run_account(account_id: UUID) -> None:
     """Take the account's lease and bring it up to date. Does nothing when it is not due or somebody else has it."""
     close_old_connections()
-    lease = claim(kind="account", subject_id=account_id, worker=worker_name(), lease_s=settings.BYOCA_LEASE_S)
+    lease = claim(kind="account", subject_id=account_id, worker=this_process(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return
     account = Account.objects.filter(pk=account_id).first()
@@ -53,7 +53,7 @@ def run_account(account_id: UUID) -> None:
         park(lease, reason="The worker stopped in the middle of this account too often. Read the log, then retry.")
         return
     try:
-        with client_for(account) as client:
+        with client_for(account, lease=lease) as client:
             again_in_s = _bring_up_to_date(client, account, lease)
     except PortalError as error:
         how = handling(error, lease.attempts)

@@ -21,6 +21,7 @@ from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, Rea
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.rule import DesiredRule
 from apps.reconcile.models import Plan, PlanStep
+from apps.reconcile.observe import store_own_rules
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
 
 
@@ -131,6 +132,7 @@ class Applier:
         else:
             rule_id = step.rule_id or self._rule_id(step.before.ref)
             self.ruleset = rules.delete(zone_id, self._ruleset_id(), rule_id)
+        store_own_rules(self.zone, self.ruleset)
         return Outcome.APPLIED
 
     def _ruleset_id(self) -> str:

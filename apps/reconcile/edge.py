@@ -8,10 +8,11 @@ from datetime import datetime
 from django.conf import settings
 from django.utils import timezone
 
-from apps.cloudflare.client import Client
+from apps.cloudflare.client import CallRecord, Client
 from apps.cloudflare.rules import Ruleset
 from apps.inventory.models import Account, Zone
 from apps.inventory.selectors import base_url_of, slot_certificates, token_of
+from apps.outbox.services import Lease, renew
 from apps.planning.state import ObservedZone, RuleState
 
 
@@ -23,10 +24,18 @@ class Observation:
     read_at: datetime
 
 
-def client_for(account: Account, *, deadline_s: float | None = None) -> Client:
-    """A client with the account's token. Made per run, after the fork, and closed by the caller."""
+def client_for(account: Account, *, deadline_s: float | None = None, lease: Lease | None = None) -> Client:
+    """A client with the account's token. Made per run, after the fork, and closed by the caller.
+
+    Each answer renews the lease, so that it can be short: it outlives one call and not the whole run.
+    """
     deadline = deadline_s if deadline_s is not None else settings.BYOCA_EDGE_DEADLINE_S
-    return Client(base_url=base_url_of(account), token=token_of(account), deadline_s=deadline)
+
+    def answered(_record: CallRecord) -> None:
+        if lease is not None:
+            renew(lease, lease_s=settings.BYOCA_LEASE_S)
+
+    return Client(base_url=base_url_of(account), token=token_of(account), deadline_s=deadline, on_response=answered)
 
 
 def ca_keys(account: Account) -> dict[str, str]:

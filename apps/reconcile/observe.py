@@ -14,6 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.audit.services import record
+from apps.cloudflare.rules import Ruleset
 from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import desired_zone, plans_in_play
@@ -23,7 +24,7 @@ from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.planning.drift import drift
 from apps.planning.rule import hostnames_in, is_ours
 from apps.planning.state import ObservedZone, RuleState
-from apps.reconcile.edge import Observation
+from apps.reconcile.edge import Observation, rule_states
 from apps.reconcile.models import Drift, Plan
 
 WORKER = Actor.portal("worker")
@@ -124,6 +125,16 @@ def _store_rules(zone: Zone, observed: ObservedZone, explained: bool, read_at: d
     row.save()
     _outdate(
         zone, revision_key(zone, "rules"), row.foreign_revision, "Our block rule changed after this plan was built."
+    )
+
+
+def store_own_rules(zone: Zone, ruleset: Ruleset | None) -> None:
+    """Keep the rules as a write of ours left them, so that the next read does not take our change for a foreign one."""
+    EdgeRules.objects.filter(zone=zone).update(
+        ruleset_id=ruleset.id if ruleset else "",
+        version=ruleset.version if ruleset else "",
+        rules=[asdict(rule) for rule in rule_states(ruleset)],
+        changed_at=timezone.now(),
     )
 
 

@@ -14,13 +14,14 @@ from apps.planning.diff import diff
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
 from apps.planning.rule import is_pinned
 from apps.planning.state import ObservedZone
+from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.observe import revision_key
 
 
 def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> dict[str, Any]:
     """The plan document (docs/plans.md) of a request over the zones it touches."""
     names = set(request.hostnames.values_list("hostname", flat=True))
-    labels = {ca.fingerprint: ca.name for ca in request.account.cas.exclude(state="deleted")}
+    labels = ca_labels(request.account)
     zones, effects = [], []
     for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
         plan = diff(desired_with(zone, request), state, heal=False)
@@ -86,15 +87,8 @@ def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[st
         "zone_id": str(zone.pk),
         "lists": [_list(key, labels, row["before"], row["after"]) for key, row in lists.items()],
         "rules": list(rules.values()),
-        "steps": [{"kind": step.kind, "summary": _named(step.summary(), labels)} for step in plan.steps],
+        "steps": [{"kind": step.kind, "summary": named(step.summary(), labels)} for step in plan.steps],
     }
-
-
-def _named(summary: str, labels: Mapping[str, str]) -> str:
-    """A step's sentence with the CA's name in place of the fingerprint it goes by in planning."""
-    for key, name in labels.items():
-        summary = summary.replace(key[:12], name)
-    return summary
 
 
 def _list(key: str, labels: Mapping[str, str], before: list[str], after: list[str]) -> dict[str, Any]:

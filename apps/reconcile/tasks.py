@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import structlog
 from celery import shared_task
 from django.db import close_old_connections
 
 from apps.outbox.selectors import entries_due
+from apps.outbox.services import release_leases_of_the_dead
 from apps.reconcile.accounts import run_account
 from apps.reconcile.services import plan_waiting_requests
 from apps.reconcile.zones import run_zone
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task(name="reconcile.account")
@@ -30,6 +34,8 @@ def reconcile_zone(zone_id: str) -> None:
 def tick() -> None:
     """Find what is due, whatever became of its message, and send it to the workers. Beat calls it; so may anybody."""
     close_old_connections()
+    if freed := release_leases_of_the_dead():
+        log.warning("leases_of_dead_workers_released", count=freed)
     for entry in entries_due():
         task = reconcile_account if entry.kind == "account" else reconcile_zone
         task.apply_async(args=[str(entry.subject_id)], queue="push", expires=60)

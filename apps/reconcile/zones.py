@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-from os import getpid
 from uuid import UUID
 
 import structlog
@@ -19,6 +17,7 @@ from apps.coverage.services import begin_applying, fail_requests
 from apps.errors import PortalError, Unsafe
 from apps.inventory.models import Account, Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
+from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, defer, park, settle
 from apps.planning.diff import diff
 from apps.planning.guards import Limits, check
@@ -36,14 +35,10 @@ log = structlog.get_logger(__name__)
 VERIFY_AGAIN_S = 2.0
 
 
-def worker_name() -> str:
-    return f"{socket.gethostname()}:{getpid()}"
-
-
 def run_zone(zone_id: UUID) -> None:
     """Take the zone's lease and bring it up to date. Does nothing when it is not due or somebody else has it."""
     close_old_connections()
-    lease = claim(kind="zone", subject_id=zone_id, worker=worker_name(), lease_s=settings.BYOCA_LEASE_S)
+    lease = claim(kind="zone", subject_id=zone_id, worker=this_process(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return
     zone = Zone.objects.select_related("account").filter(pk=zone_id, vanished_at=None).first()
@@ -54,7 +49,7 @@ def run_zone(zone_id: UUID) -> None:
         park(lease, reason="The worker stopped in the middle of this zone too often. Read the log, then retry.")
         return
     try:
-        with client_for(zone.account) as client:
+        with client_for(zone.account, lease=lease) as client:
             _bring_up_to_date(client, zone, lease)
     except LeaseLost as error:
         log.warning("zone_run_stopped", zone=zone.name, why=error.message)

@@ -111,8 +111,10 @@ class Up:
         return {"BYOCA_BROKER_SOCKET": str(path)}
 
     def _migrate(self) -> None:
+        import django
         from django.core.management import call_command
 
+        django.setup()
         call_command("migrate", verbosity=0, interactive=False)
 
     def _card(self) -> dict[str, Any]:

@@ -222,7 +222,7 @@ ACTS = {
     "ca:deleted": "deleted the CA",
     "ca:gone": "found the CA gone at Cloudflare",
     "request:created": "asked for this",
-    "request:planned": "built the plan",
+    "request:planned": "built plan",
     "request:approved": "approved",
     "request:rejected": "rejected this",
     "request:withdrawn": "withdrew this",

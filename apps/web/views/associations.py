@@ -104,5 +104,6 @@ def drift(request: HttpRequest) -> HttpResponse:
         "locked": locked,
         "zones": list(zones_of(account)),
         "freshness": edge_freshness(account),
+        "edge_names": {column.key: column.label for column in columns(account)},
     }
     return render(request, "drift/index.html", values)

@@ -45,7 +45,9 @@ def index(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, ca_id: UUID) -> HttpResponse:
     ca = ca_by_id(ca_id)
     fragment = request.headers.get("HX-Target") == "ca-state"
-    return render(request, "cas/_state.html" if fragment else "cas/detail.html", _detail(request, ca))
+    return render(
+        request, "cas/_state.html" if fragment else "cas/detail.html", _detail(request, ca, fragment=fragment)
+    )
 
 
 def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict[str, Any]:
