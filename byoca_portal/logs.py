@@ -38,6 +38,14 @@ def first_line_of_lost_brokers(_logger: Any, _name: str, event: MutableMapping[s
     return event
 
 
+def one_line_a_request(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A request is logged when it ends, with its status; health checks that went well are not."""
+    finished_well = event.get("event") == "request_finished" and event.get("code") == 200
+    if event.get("event") == "request_started" or (finished_well and event.get("request") == "GET /healthz"):
+        raise structlog.DropEvent
+    return event
+
+
 SHARED = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
@@ -82,6 +90,7 @@ def configure_structlog() -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            one_line_a_request,
             *SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

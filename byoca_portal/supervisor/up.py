@@ -147,7 +147,8 @@ class Up:
 
     def _start_portal(self, edge: dict[str, str]) -> None:
         temporary = self.folder / "tmp"
-        temporary.mkdir(mode=0o700, exist_ok=True)
+        for folder in (temporary, self.folder / "static"):
+            folder.mkdir(mode=0o700, exist_ok=True)
         self._child("web", [
             "-m", "gunicorn", "byoca_portal.wsgi", "--bind", f"{self.bind}:{self.port}", "--worker-class", "gthread",
             "--workers", "1", "--threads", "8", "--worker-tmp-dir", str(temporary), "--log-level", "warning",

@@ -10,9 +10,10 @@ from apps.coverage.services import fail_requests, reject_request
 from apps.errors import Conflict, Forbidden, NotFound, PortalError
 from apps.identity.permissions import Role
 from apps.inventory.models import Zone
+from apps.inventory.services import replace_token
 from apps.reconcile.observe import WORKER
 from apps.reconcile.services import plan_request, plan_waiting_requests, rebuild_plan, retry_zone
-from tests.factories import actor
+from tests.factories import SETUP, actor
 from tests.unit.reconcile.conftest import World
 
 
@@ -98,3 +99,21 @@ def test_failed_requests_of_a_zone_are_tried_again_on_demand(world: World) -> No
     assert request.state == "done"
     with pytest.raises(NotFound):
         retry_zone(by=world.engineer, zone_id=ca.pk)
+
+
+def test_a_revoked_token_stops_the_account_and_is_named_until_another_one_works(world: World) -> None:
+    ca = world.upload("Revoked")
+    request = world.ask(ca, "api.northwind.example")
+    world.edge.revoke_token()
+    world.approve(request)
+    request.refresh_from_db()
+    world.account.refresh_from_db()
+    assert request.state == "approved", "nothing is lost, nothing is called failed"
+    assert world.account.token_state == "broken"
+    assert "token" in world.account.last_error.lower()
+    world.edge.revoke_token(revoked=False)
+    replace_token(by=SETUP, account_id=world.account.pk, token=world.edge.token)
+    world.run()
+    request.refresh_from_db()
+    world.account.refresh_from_db()
+    assert (request.state, world.account.token_state) == ("done", "working")
