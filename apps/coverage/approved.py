@@ -42,7 +42,7 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
         Association.objects.update_or_create(
             zone=row.zone, ca=request.ca, hostname=row.hostname, defaults={**values, "live_at": None}
         )
-    _set_mode(request, row, mode_after(row.zone, row.hostname, request))
+    set_mode(request, row, mode_after(row.zone, row.hostname, request))
 
 
 def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
@@ -56,7 +56,7 @@ def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
     return max(existing.mode, request.mode, key=STRICTNESS.__getitem__)
 
 
-def _set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
+def set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
     existing = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).first()
     if existing is None:
         Enforcement.objects.create(zone=row.zone, hostname=row.hostname, mode=mode, request=request)
@@ -69,7 +69,7 @@ def _release(request: CoverageRequest, row: RequestHostname) -> None:
     here = Association.objects.filter(zone=row.zone, hostname=row.hostname)
     here.filter(ca=request.ca).update(state=Association.State.RELEASING, release_request=request)
     if not here.filter(state=Association.State.APPROVED).exists():
-        _set_mode(request, row, ModeChoice.VERIFY)
+        set_mode(request, row, ModeChoice.VERIFY)
 
 
 def take_back(request: CoverageRequest) -> None:

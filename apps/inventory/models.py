@@ -27,6 +27,7 @@ class Account(models.Model):
     token_state = models.CharField(max_length=16, choices=TokenState.choices, default=TokenState.UNKNOWN)
     mode = models.CharField(max_length=16, choices=Mode.choices, default=Mode.READ_ONLY)
     slot_limit = models.PositiveSmallIntegerField(default=5)
+    quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)

@@ -32,6 +32,7 @@ def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZ
         "request": str(request),
         "kind": request.kind,
         "mode": request.mode,
+        "override": request.override,
         "ca": {"name": request.ca.name, "fingerprint": request.ca.fingerprint},
         "summary": _summary(zones, effects),
         "loses_check": loses,
@@ -46,6 +47,7 @@ def document_digest(request: CoverageRequest, number: int, document: Mapping[str
     content = {
         "request": request.pk,
         "number": number,
+        "override": request.override,
         "effects": document["effects"],
         "zones": [{"zone": zone["zone"], "lists": zone["lists"], "rules": zone["rules"]} for zone in document["zones"]],
     }
@@ -140,6 +142,11 @@ def _warnings(
         warnings.append(
             f"{len(loses)} hostname{'s lose their' if len(loses) > 1 else ' loses its'} check: no other CA covers "
             "them. After this change the edge stops asking their clients for a certificate."
+        )
+    if request.override:
+        warnings.append(
+            f"Override: hostnames go to block without a quiet period in log. {request.requested_by_label} says: "
+            f"{request.override}"
         )
     blocked = [e for e in effects if e["operation"] == "enforce" and e["mode"] == "block"]
     if blocked:

@@ -38,6 +38,7 @@ def submit_request(
     hostnames: str | Sequence[str],
     reason: str,
     ticket: str = "",
+    override: str = "",
     team: Team | None = None,
 ) -> CoverageRequest:
     """Store a request, then plan it from a fresh read of the edge.
@@ -45,7 +46,9 @@ def submit_request(
     When Cloudflare does not answer, the request is kept in state `planning` and a worker plans it later.
     """
     text = hostnames if isinstance(hostnames, str) else "\n".join(hostnames)
-    request = create_request(by=by, kind=kind, ca=ca, mode=mode, text=text, reason=reason, ticket=ticket, team=team)
+    request = create_request(
+        by=by, kind=kind, ca=ca, mode=mode, text=text, reason=reason, ticket=ticket, override=override, team=team
+    )
     try:
         plan_request(request.pk, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S, first_only=True)
     except PortalError as error:

@@ -8,9 +8,11 @@ import structlog
 from celery import shared_task
 from django.db import close_old_connections
 
+from apps.coverage.break_glass import return_due_break_glasses
 from apps.outbox.selectors import entries_due
 from apps.outbox.services import release_leases_of_the_dead
 from apps.reconcile.accounts import run_account
+from apps.reconcile.observe import WORKER
 from apps.reconcile.services import plan_waiting_requests
 from apps.reconcile.zones import run_zone
 
@@ -36,6 +38,7 @@ def tick() -> None:
     close_old_connections()
     if freed := release_leases_of_the_dead():
         log.warning("leases_of_dead_workers_released", count=freed)
+    return_due_break_glasses(by=WORKER)
     for entry in entries_due():
         task = reconcile_account if entry.kind == "account" else reconcile_zone
         task.apply_async(args=[str(entry.subject_id)], queue="push", expires=60)

@@ -15,7 +15,7 @@ from apps.inventory.models import Account
 from apps.inventory.selectors import accounts
 from apps.reconcile.selectors import drift_open
 
-ROLE_RANK = (Role.ADMIN, Role.ENGINEER, Role.APPROVER, Role.AUDITOR, Role.OWNER, Role.VIEWER)
+ROLE_RANK = (Role.ADMIN, Role.ENGINEER, Role.APPROVER, Role.AUDITOR, Role.OWNER, Role.RESPONDER, Role.VIEWER)
 
 
 @dataclass(frozen=True)

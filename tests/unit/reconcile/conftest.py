@@ -64,7 +64,8 @@ class World:
         self, ca: CertificateAuthority, *hostnames: str, kind: str = "cover", mode: str = "block"
     ) -> CoverageRequest:
         return submit_request(
-            by=self.owner, kind=kind, ca=ca, mode=mode, hostnames=list(hostnames), reason="Launch"
+            by=self.owner, kind=kind, ca=ca, mode=mode, hostnames=list(hostnames), reason="Launch",
+            override="Tried in staging",
         )  # fmt: skip
 
     def approve(self, request: CoverageRequest) -> CoverageRequest:
