@@ -13,6 +13,7 @@ from drf_spectacular.views import SpectacularAPIView
 
 from apps.api.views.accounts import AccountsView, ZonesView
 from apps.api.views.audit import AuditView
+from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
 from apps.api.views.coverage import AssociationsView, ChangeView, DriftView, HostnameView
 from apps.api.views.fallback import UnknownPathView
@@ -49,6 +50,10 @@ urlpatterns = [
     path("v1/requests/<int:request_id>/reject/", RejectView.as_view(), name="reject"),
     path("v1/requests/<int:request_id>/withdraw/", WithdrawView.as_view(), name="withdraw"),
     path("v1/requests/<int:request_id>/rebuild/", RebuildView.as_view(), name="rebuild"),
+    path("v1/break-glass/", BreakGlassesView.as_view(), name="break-glasses"),
+    path("v1/break-glass/<int:break_glass_id>/", BreakGlassView.as_view(), name="break-glass"),
+    path("v1/break-glass/<int:break_glass_id>/return/", ReturnView.as_view(), name="break-glass-return"),
+    path("v1/break-glass/<int:break_glass_id>/review/", ReviewView.as_view(), name="break-glass-review"),
     path("v1/hostnames/<str:fqdn>/", HostnameView.as_view(), name="hostname"),
     path("v1/associations/", AssociationsView.as_view(), name="associations"),
     path("v1/drift/", DriftView.as_view(), name="drift"),

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from apps.coverage.break_glass import open_break_glasses
+from apps.coverage.models import BreakGlass
 from apps.coverage.selectors import requests_waiting_for
 from apps.identity.actors import Actor
 from apps.identity.models import Person
@@ -30,6 +32,7 @@ class Shell:
     person: Person
     role_label: str
     can: dict[str, bool]
+    break_glasses: tuple[BreakGlass, ...]
 
 
 def current_account(request: HttpRequest) -> Account | None:
@@ -68,6 +71,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             person=person,
             role_label=label,
             can={permission.name.lower(): actor.may(permission) for permission in Permission},
+            break_glasses=tuple(open_break_glasses(account)[:5]) if account else (),
         )
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from apps.web.views import associations, audit, cas, changes, hostnames, overview, requests, settings
+from apps.web.views import associations, audit, break_glass, cas, changes, hostnames, overview, requests, settings
 
 
 class ExportKind:
@@ -49,6 +49,11 @@ urlpatterns = [
     path("requests/<int:request_id>/plan.json", requests.plan_json, name="request-plan"),
     path("changes/<uuid:change_id>/", changes.detail, name="change"),
     path("zones/<uuid:zone_id>/retry/", changes.retry, name="zone-retry"),
+    path("break-glass/", break_glass.index, name="break-glasses"),
+    path("break-glass/new/", break_glass.new, name="break-glass-new"),
+    path("break-glass/<int:break_glass_id>/", break_glass.detail, name="break-glass"),
+    path("break-glass/<int:break_glass_id>/end/", break_glass.end, name="break-glass-end"),
+    path("break-glass/<int:break_glass_id>/review/", break_glass.review, name="break-glass-review"),
     path("audit/", audit.index, name="audit"),
     path("audit/<int:seq>/", audit.detail, name="audit-event"),
     path("audit/export.<export:kind>", audit.export, name="audit-export"),
