@@ -10,7 +10,16 @@ from collections.abc import Mapping
 from django.utils import timezone
 
 from apps.audit.services import record
-from apps.coverage.models import Association, CoverageRequest, Enforcement, Kind, ModeChoice, RequestHostname
+from apps.authorities.models import CertificateAuthority
+from apps.coverage.models import (
+    Association,
+    AssociationRecord,
+    CoverageRequest,
+    Enforcement,
+    Kind,
+    ModeChoice,
+    RequestHostname,
+)
 from apps.coverage.states import IN_FLIGHT, RequestState
 from apps.coverage.verdicts import STRICTNESS
 from apps.identity.actors import Actor
@@ -39,9 +48,14 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
     }
     existing = Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
     if existing is None or existing.state == Association.State.RELEASING:
+        _end_record(row.zone, request.ca, row.hostname)
         Association.objects.update_or_create(
             zone=row.zone, ca=request.ca, hostname=row.hostname, defaults={**values, "live_at": None}
         )
+        AssociationRecord.objects.create(
+            zone=row.zone, ca=request.ca, hostname=row.hostname, request=request, approved_at=timezone.now(),
+            approved_by_label=by_label,
+        )  # fmt: skip
     set_mode(request, row, mode_after(row.zone, row.hostname, request))
 
 
@@ -74,7 +88,10 @@ def _release(request: CoverageRequest, row: RequestHostname) -> None:
 
 def take_back(request: CoverageRequest) -> None:
     """Undo what an approval wrote, as far as the edge has not shown it yet."""
-    Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED).delete()
+    fresh = Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED)
+    for row in fresh.select_related("zone", "ca"):
+        _end_record(row.zone, row.ca, row.hostname)
+    fresh.delete()
     Association.objects.filter(release_request=request, state=Association.State.RELEASING).update(
         state=Association.State.APPROVED, release_request=None
     )
@@ -117,7 +134,12 @@ def settle_zone(
 def _finish_release(row: Association, enforced: Mapping[str, str]) -> None:
     others = Association.objects.filter(zone=row.zone, hostname=row.hostname).exclude(pk=row.pk).exists()
     if others or row.hostname not in enforced:
+        _end_record(row.zone, row.ca, row.hostname)
         row.delete()
+
+
+def _end_record(zone: Zone, ca: CertificateAuthority, hostname: str) -> None:
+    AssociationRecord.objects.filter(zone=zone, ca=ca, hostname=hostname, ended_at=None).update(ended_at=timezone.now())
 
 
 def _drop_orphan_modes(zone: Zone) -> None:

@@ -221,3 +221,21 @@ class BreakGlass(models.Model):
 
     def __str__(self) -> str:
         return f"break-glass on {self.hostname}"
+
+
+class AssociationRecord(models.Model):
+    """That a hostname was approved under a CA, from when to when and by whom. Outlives the association itself."""
+
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="+")
+    ca = models.ForeignKey(CertificateAuthority, on_delete=models.PROTECT, related_name="+")
+    hostname = models.CharField(max_length=253, db_index=True)
+    request = models.ForeignKey(CoverageRequest, on_delete=models.PROTECT, related_name="+")
+    approved_at = models.DateTimeField()
+    approved_by_label = models.CharField(max_length=200)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("approved_at",)
+
+    def __str__(self) -> str:
+        return f"{self.hostname} under {self.ca}"

@@ -25,6 +25,7 @@ from apps.planning.drift import drift
 from apps.planning.rule import hostnames_in, is_ours
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.edge import Observation, rule_states
+from apps.reconcile.history import keep_history
 from apps.reconcile.models import Drift, Plan
 
 WORKER = Actor.portal("worker")
@@ -40,6 +41,7 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     EdgeList.objects.filter(zone=zone).exclude(ca_cloudflare_id__in=list(keys.values())).delete()
     _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
+    keep_history(zone, observed, keys, observation.read_at)
     ended = settle_zone(by=WORKER, zone=zone, lists=dict(observed.lists), enforced=enforced_modes(observed.rules))
     _name_drift(zone, observed, keys)
     return ended
