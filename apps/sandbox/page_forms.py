@@ -12,7 +12,7 @@ from apps.sandbox.errors import ApiError
 from apps.sandbox.page import Notice, list_key, render, rule_key
 from apps.sandbox.store import Store
 from apps.sandbox.switches import set_switches
-from apps.sandbox.tokens import set_revoked
+from apps.sandbox.tokens import change_token
 from apps.sandbox.wire import Answer
 
 HTML = "text/html; charset=utf-8"
@@ -89,7 +89,7 @@ def _set_latency(db: sqlite3.Connection, _now: datetime, fields: Fields) -> None
 
 
 def _set_token(db: sqlite3.Connection, _now: datetime, fields: Fields) -> None:
-    if not set_revoked(db, fields["id"], fields["value"] == "1"):
+    if not change_token(db, fields["id"], {"revoked": fields["value"] == "1"}):
         raise ValueError("This token does not exist any more.")
 
 
