@@ -114,7 +114,7 @@ def _seed(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
     A zone that exists keeps its id and gets the lists. Nothing of this is in any log: it was always there.
     """
     account_id = sent.get("account_id") or _first_account(db)
-    asked = [{"name": zone} if isinstance(zone, str) else zone for zone in sent["zones"]]
+    asked: list[Body] = [{"name": zone} if isinstance(zone, str) else zone for zone in sent["zones"]]
     known = {row["name"]: row["id"] for row in db.execute("SELECT id, name FROM zones")}
     found = {zone["name"]: known.get(zone["name"]) or _add_zone(db, now, account_id, zone) for zone in asked}
     switches = read_switches(db)

@@ -35,7 +35,7 @@ def reset(handler: BaseHTTPRequestHandler) -> None:
 
 
 def _send_whole(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
-    length = None if answer.status in (204, 304) else len(answer.body)
+    length = None if answer.status == 204 else len(answer.body)
     _head(handler, answer, length)
     if length:
         handler.wfile.write(answer.body)
@@ -43,7 +43,7 @@ def _send_whole(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
 
 
 def _head(handler: BaseHTTPRequestHandler, answer: Answer, length: int | None, *extra: tuple[str, str]) -> None:
-    handler.send_response(answer.status, None if answer.status < 520 else "Unknown")
+    handler.send_response(answer.status)
     for name, value in (*answer.headers, *extra):
         handler.send_header(name, value)
     if answer.status != 204:

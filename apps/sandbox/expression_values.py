@@ -108,7 +108,9 @@ def _member(value: Any, members: Sequence[tuple[Any, Any]]) -> bool:
 
 def _between(value: Any, low: Any, high: Any) -> bool:
     if isinstance(low, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
-        return low.network_address <= ipaddress.ip_address(value) <= high.broadcast_address
+        address = ipaddress.ip_address(value)
+        inside = int(low.network_address) <= int(address) <= int(high.broadcast_address)
+        return inside and address.version == low.version
     return bool(low <= value <= high)
 
 

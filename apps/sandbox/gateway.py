@@ -23,6 +23,7 @@ from apps.sandbox.holds import Decision, Holds
 from apps.sandbox.ids import microseconds, new_ray
 from apps.sandbox.incoming import Incoming
 from apps.sandbox.routes import VERIFY, Route, authorise, find_route
+from apps.sandbox.rule_forms import Rule
 from apps.sandbox.store import Store, savepoint
 from apps.sandbox.switches import Switches, changed, read_switches
 from apps.sandbox.tokens import NOBODY, Token, find_token
@@ -195,6 +196,6 @@ def _perform(route: Route, call: Call, *, keep: bool) -> tuple[Reply, bool]:
     return (replace(reply, result=None) if dry_run else reply), kept
 
 
-def _rules_of(call: Call) -> list[ruleset_store.Rule]:
+def _rules_of(call: Call) -> list[Rule]:
     ruleset = ruleset_store.entry_point(call.db, call.params["zone_id"], ruleset_store.CUSTOM_RULES)
     return ruleset.rules if ruleset else []
