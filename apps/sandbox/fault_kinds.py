@@ -111,5 +111,7 @@ def _check(kind: str, name: str, value: object) -> None:
     known = CHOICES.get((kind, name))
     if known and value not in known:
         raise ValueError(f"{name} of the fault {kind} takes one of {', '.join(known)}, not {value!r}.")
+    if name == "status" and isinstance(value, int) and not 200 <= value <= 599:
+        raise ValueError(f"status of the fault {kind} takes 200 to 599, not {value!r}.")
     if kind == "switches" and isinstance(value, dict):
         changed(DEFAULTS, value)

@@ -66,7 +66,8 @@ class Gateway:
         started = replace(incoming, started_ns=incoming.started_ns or time.monotonic_ns())
         with self.store.transaction() as db:
             switches = read_switches(db)
-            fault = faults.take(db, _target(started, find_token(db, started.token)))
+            token = find_token(db, started.token)
+            fault = faults.take(db, _target(started, token)) if started.decision is None else None
         if fault and fault.kind == "switches":
             switches = changed(switches, fault.fields["set"])
         self._delay(switches.latency_ms + (fault.fields["ms"] if fault and fault.kind == "delay" else 0))

@@ -25,6 +25,7 @@ MAX_CONNECTIONS = 256
 MAX_BODY = 5 * 1024 * 1024
 IDLE_S = 60
 GRACE_S = 5.0
+POLL_S = 0.1
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STYLE = Path(__file__).parent / "static" / "sandbox" / "sandbox.css"
 PAGE_HEADERS = (
@@ -95,18 +96,26 @@ class SandboxServer(ThreadingHTTPServer):
 
     def refuse(self, seconds: float) -> None:
         """Close the port for a while, so that new connections are refused. Returns at once."""
+        if self.refusing:
+            return
         self._closed_until = time.monotonic() + seconds
         threading.Thread(target=self._reopen_after, args=(seconds,), daemon=True).start()
 
     def _reopen_after(self, seconds: float) -> None:
         self.shutdown()
         self.socket.close()
-        if self.stopping.wait(seconds):
+        while not self.stopping.wait(seconds):
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            try:
+                self.server_bind()
+            except OSError:
+                # Another program has the port for now: it was free for everybody.
+                self.socket.close()
+                seconds = POLL_S
+                continue
+            self.server_activate()
+            self.serve_forever(poll_interval=POLL_S)
             return
-        self.socket = socket.socket(self.address_family, self.socket_type)
-        self.server_bind()
-        self.server_activate()
-        self.serve_forever(poll_interval=0.1)
 
     def stop(self) -> None:
         self.stopping.set()
@@ -186,13 +195,23 @@ class SandboxHandler(BaseHTTPRequestHandler):
             return head
         gateway = self.server.gateway
         held = gateway.hold_in_body(head)
-        body = self.rfile.read(length // 2) if held else b""
+        body = self._read(length // 2) if held else b""
         decision = gateway.park("mid_request_body", replace(head, body=body)) if held else None
         if decision is None or decision.applied:
-            body += self.rfile.read(length - len(body))
+            body += self._read(length - len(body))
             if len(body) < length:
                 decision = Decision(applied=False, reply=False)
+        else:
+            # What is left of the body must not be taken for the next request.
+            self.close_connection = True
         return replace(head, body=body, decision=decision)
+
+    def _read(self, length: int) -> bytes:
+        """What comes of the body, which is less when the client goes away or stalls."""
+        try:
+            return self.rfile.read(length)
+        except OSError:
+            return b""
 
     def _page(self, path: str, query: str, body: bytes) -> Answer:
         if self.command == "GET" and path == "/static/sandbox.css":

@@ -9,6 +9,7 @@ import sys
 import time
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -187,6 +188,16 @@ def test_half_a_body_and_no_more_has_no_effect(edge: SandboxProcess) -> None:
             raw.recv(1)
     last = edge.requests()[-1]
     assert (last["status"], last["applied"]) == (0, False)
+    assert at_edge(edge) == ["old.northwind.example"]
+
+
+def test_a_body_that_is_never_read_ends_its_connection(edge: SandboxProcess) -> None:
+    edge.hold("mid_request_body", method="PUT")
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(put, edge)
+        edge.release(edge.held(), apply=False)
+        answer = call.result(30)
+    assert (answer.status_code, answer.headers["connection"]) == (503, "close")
     assert at_edge(edge) == ["old.northwind.example"]
 
 

@@ -262,6 +262,7 @@ def test_every_fault_and_field_is_known_by_name(edge: Edge) -> None:
         {"rules": [{"do": {"fault": "nonsense"}}]},
         {"rules": [{"do": {"fault": "status", "colour": 1}}]},
         {"rules": [{"do": {"fault": "status", "status": "500"}}]},
+        {"rules": [{"do": {"fault": "status", "status": 600}}]},
         {"rules": [{"do": {"fault": "status", "applied": 1}}]},
         {"rules": [{"do": {"fault": "hold", "at": "lunch"}}]},
         {"rules": [{"do": {"fault": "switches", "set": {"nonsense": 1}}}]},
