@@ -129,9 +129,9 @@ class SandboxProcess:
         """Park the next matching call at before_apply, after_apply_before_reply or mid_request_body."""
         self.fault("hold", match, at=at)
 
-    def held(self, wait_s: float = 20) -> dict[str, Any]:
-        """The oldest parked call; waits for the first. Raises AssertionError when none comes."""
-        found = self._control("GET", f"holds?wait_s={wait_s}", timeout=wait_s + 10)["holds"]
+    def held(self, wait_s: float = 20, *, after: int = 0) -> dict[str, Any]:
+        """The oldest parked call with an id above `after`; waits for it. Raises AssertionError when none comes."""
+        found = self._control("GET", f"holds?wait_s={wait_s}&after={after}", timeout=wait_s + 10)["holds"]
         if not found:
             raise AssertionError(f"No call was parked within {wait_s} s. The script: {self._control('GET', 'faults')}")
         return found[0]

@@ -12,7 +12,7 @@ from apps.sandbox.switches import DEFAULTS, Switches
 
 MANAGED = ""
 SETTLED = 0.0
-REMEMBERED_S = 3600
+REMEMBERED_S = 600
 HOSTNAME = re.compile(r"(?=.{1,253}$)(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z0-9-]{1,63}", re.ASCII)
 
 

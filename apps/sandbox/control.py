@@ -1,6 +1,7 @@
 """The control port under `/_sandbox/`: JSON for tests and scripts that play the world around the portal.
 
-GET  state, requests?since=&origin=&limit=, faults, holds?wait_s=, client?host=&path=&method=&certificate=, switches
+GET  state, switches, faults, requests?since=&origin=&limit=, holds?wait_s=&after=,
+     client?host=&path=&method=&certificate=
 POST holds/{id} {apply?, reply?}, client {host, path?, method?, certificate?}, and the changes of `control_actions`
 """
 
@@ -73,7 +74,8 @@ def _holds(holds: Holds, method: str, path: str, wanted: dict[str, str], body: b
     """The parked calls, or the decision about one of them."""
     _, _, name = path.partition("/")
     if method == "GET" and not name:
-        return {"holds": holds.listed(min(float(wanted.get("wait_s", "0")), LONGEST_POLL_S))}
+        wait_s, after = float(wanted.get("wait_s", "0")), int(wanted.get("after", "0"))
+        return {"holds": holds.listed(min(wait_s, LONGEST_POLL_S), after)}
     sent = _object(body)
     apply, reply = sent.get("apply", True), sent.get("reply", "send")
     if not isinstance(apply, bool) or reply not in ("send", "drop"):

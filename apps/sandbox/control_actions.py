@@ -102,9 +102,7 @@ def _add_account(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
 
 def _zone(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
     if sent.get("remove"):
-        zone_id = dashboard.zone_by(db, sent["name"])["id"]
-        zones.remove_zone(db, zone_id)
-        return {"id": zone_id}
+        return {"id": dashboard.remove_zone(db, now, sent["name"])}
     return {"id": _add_zone(db, now, sent.get("account_id") or _first_account(db), sent)}
 
 

@@ -19,6 +19,7 @@ from apps.sandbox import (
     request_log,
     ruleset_store,
     x509_text,
+    zones,
 )
 from apps.sandbox.ids import new_ray
 from apps.sandbox.incoming import PREFIX
@@ -75,6 +76,14 @@ def add_certificate(
     added = certificates.insert(db, account_id, x509_text.describe(pem), name=name, ca=ca, now=now, kind=kind)
     _record(db, now, "POST", f"/accounts/{account_id}/mtls_certificates", {"name": name, "ca": ca})
     return certificates.document_of(certificates.certificate_row(db, account_id, added))
+
+
+def remove_zone(db: sqlite3.Connection, now: datetime, zone: str) -> str:
+    """The zone leaves the account with everything in it. Answers its id. Raises ApiError 404."""
+    zone_id = str(zone_by(db, zone)["id"])
+    _record(db, now, "DELETE", f"/zones/{zone_id}", {})
+    zones.remove_zone(db, zone_id)
+    return zone_id
 
 
 def add_rule(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import threading
-import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -63,12 +62,15 @@ class Holds:
             self._changed.notify_all()
             return True
 
-    def listed(self, wait_s: float = 0.0) -> list[dict[str, Any]]:
-        """The parked calls, oldest first. With none, wait up to `wait_s` for the first."""
-        deadline = time.monotonic() + wait_s
+    def listed(self, wait_s: float = 0.0, after: int = 0) -> list[dict[str, Any]]:
+        """The parked calls with an id above `after`, oldest first. With none, wait up to `wait_s` for the first."""
+
+        def found() -> list[Hold]:
+            return [hold for _, hold in sorted(self._waiting.items()) if hold.id > after]
+
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._closed, timeout=deadline - time.monotonic())
-            return [asdict(hold) for _, hold in sorted(self._waiting.items())]
+            self._changed.wait_for(lambda: found() or self._closed, timeout=wait_s)
+            return [asdict(hold) for hold in found()]
 
     def close(self) -> None:
         with self._changed:

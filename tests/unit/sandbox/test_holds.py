@@ -70,6 +70,18 @@ def test_other_calls_go_on_while_one_is_parked(edge: Edge, pool: ThreadPoolExecu
     assert edge.control("GET", "holds")[1] == {"holds": []}
 
 
+def test_a_second_parked_call_is_waited_for_by_id(edge: Edge, pool: ThreadPoolExecutor) -> None:
+    first_call, first = park(edge, pool, "before_apply")
+    assert edge.control("GET", "holds", query=f"after={first['id']}")[1] == {"holds": []}
+    edge.control("POST", "faults", {"rules": [{"do": {"fault": "hold"}}]})
+    second_call = pool.submit(edge.call, "GET", "/zones")
+    (second,) = edge.control("GET", "holds", query=f"wait_s=30&after={first['id']}")[1]["holds"]
+    assert (second["method"], len(edge.control("GET", "holds")[1]["holds"])) == ("GET", 2)
+    for hold in (first, second):
+        edge.control("POST", f"holds/{hold['id']}", {})
+    assert [first_call.result(30)[0], second_call.result(30)[0]] == [200, 200]
+
+
 def test_a_stop_drops_what_is_parked(edge: Edge, pool: ThreadPoolExecutor) -> None:
     before = at_edge(edge)
     call, _ = park(edge, pool, "before_apply")

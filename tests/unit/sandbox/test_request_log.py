@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
-from apps.sandbox import request_log
+import pytest
+
+from apps.sandbox import request_log, ruleset_store
 from apps.sandbox.store import Store
 from apps.sandbox.tokens import create_token
 
@@ -79,3 +81,13 @@ def test_a_store_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
             create_token(db, account_id="a", name="t", now=store.clock())
         assert (entry["applied"], entry["fault"]) == (False, None)
         store.close()
+
+
+def test_old_versions_of_a_ruleset_are_dropped(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ruleset_store, "KEPT_VERSIONS", 3)
+    zone = edge.state()["zones"][1]
+    path = f"/zones/{zone['id']}/rulesets/{zone['ruleset']['id']}"
+    for number in range(5):
+        edge.call("PUT", path, {"rules": [{"action": "log", "expression": "ssl", "ref": f"r{number}"}]})
+    versions = edge.call("GET", f"/zones/{zone['id']}/rulesets/phases/http_request_firewall_custom/entrypoint/versions")
+    assert [item["version"] for item in versions[1]["result"]] == ["4", "5", "6"]

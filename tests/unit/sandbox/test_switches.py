@@ -78,13 +78,13 @@ def test_a_read_lags_behind_every_write(edge: Edge) -> None:
 def test_versions_nobody_can_lag_behind_are_forgotten(edge: Edge) -> None:
     for _ in range(5):
         put(edge, ONE)
-        edge.clock.advance(4000)
+        edge.clock.advance(700)
     put(edge, TWO)
     with edge.store.transaction() as db:
         assert (
             db.execute("SELECT count(*) FROM association_versions WHERE hostnames LIKE '%a.north%'").fetchone()[0] == 1
         )
-    switch(edge, association_lag_s=3600)
+    switch(edge, association_lag_s=600)
     assert got(edge) == [ONE]
 
 
@@ -303,6 +303,10 @@ def test_rows_and_zones_past_the_api(edge: Edge) -> None:
     assert edge.control("POST", "certificates/delete", {"id": legacy})[0] == 200
     assert edge.control("POST", "certificates/delete", {"id": legacy})[0] == 404
     assert all(legacy not in zone["lists"] for zone in edge.state()["zones"])
+    assert edge.control("POST", "zones", {"name": ZONE, "remove": True})[0] == 200
+    assert edge.control("POST", "zones", {"name": ZONE, "remove": True})[0] == 404
+    past = edge.control("GET", "requests", query="origin=dashboard")[1]["requests"]
+    assert [entry["method"] for entry in past] == ["POST", "POST", "DELETE", "DELETE"]
 
 
 def test_many_zones_are_seeded_at_once_and_keep_their_ids(edge: Edge) -> None:
