@@ -1,7 +1,8 @@
 """The faults that can be played on a call, with their fields and defaults. docs/sandbox.md describes each.
 
 Three families: `INSTEAD` replaces the answer, `BODY` spoils the real one on its way out, `BEFORE` acts on the call
-before it is decided. `applied` says whether a write takes effect all the same; null tosses a coin in random mode.
+before it is decided. `applied` says whether a write takes effect all the same; in random mode a coin says so for the
+faults in `TOSSED`.
 """
 
 from __future__ import annotations
@@ -58,6 +59,14 @@ CHOICES: dict[tuple[str, str], tuple[str, ...]] = {
     ("status", "body"): ("auto", "envelope", "html", "null", "empty"),
     ("rate_limited", "body"): ("envelope", "null", "empty"),
 }
+# Faults that leave open whether a write took effect. A 429 never has one, and a readable 200 always does.
+TOSSED = frozenset(
+    (
+        *("status", "not_success", "text", "timeout", "reset", "close"),
+        *("truncated_json", "truncated_body", "length_too_large", "chunked_cut", "malformed_json"),
+        *("empty_array", "null_body", "missing_result", "null_result", "not_a_number", "wrong_types"),
+    )
+)
 MIXED: tuple[dict[str, Any], ...] = (
     {"fault": "status", "status": 500},
     {"fault": "status", "status": 502},
@@ -74,7 +83,7 @@ MIXED: tuple[dict[str, Any], ...] = (
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault to play. `fields` is complete; `applied` None only in random mode, before the coin is tossed."""
+    """One fault to play, with all its fields. `applied` None is the family's way: INSTEAD no, BODY and BEFORE yes."""
 
     kind: str
     fields: Mapping[str, Any]
@@ -95,6 +104,8 @@ def fault_from(sent: object) -> Fault:
     kind, applied = sent["fault"], sent.get("applied")
     if applied is not None and not isinstance(applied, bool):
         raise ValueError("applied is true or false.")
+    if applied is not None and kind in BEFORE:
+        raise ValueError(f"The fault {kind} leaves the call as it is: it takes no applied.")
     given = {name: value for name, value in sent.items() if name not in ("fault", "applied")}
     for name, value in given.items():
         _check(kind, name, value)

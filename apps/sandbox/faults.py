@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qs
 
-from apps.sandbox.fault_kinds import MIXED, Fault, fault_from
+from apps.sandbox.fault_kinds import MIXED, TOSSED, Fault, fault_from
 
 TEXTS = ("method", "path", "query", "zone", "ca", "token")
 COUNTS = ("nth", "times")
@@ -111,7 +111,7 @@ def _take_random(db: sqlite3.Connection, target: Target) -> Fault | None:
         mode["played"] += 1
         fault = fault_from(dice.choice(mode["kinds"]))
         coin = dice.random() < 0.5
-        fault = replace(fault, applied=coin) if fault.applied is None else fault
+        fault = replace(fault, applied=coin) if fault.applied is None and fault.kind in TOSSED else fault
     _keep_random(db, mode)
     return fault
 

@@ -250,6 +250,18 @@ def test_the_random_mode_repeats_with_its_seed(edge: Edge) -> None:
     assert {put(edge)[0] for _ in range(10)} == {200}
 
 
+@pytest.mark.parametrize(
+    ("kind", "applied"),
+    [("delay", {True}), ("trickle", {True}), ("rate_limited", {False}), ("reset", {True, False})],
+)
+def test_at_random_only_open_answers_leave_the_effect_open(edge: Edge, kind: str, applied: set[bool]) -> None:
+    do = {"delay": {"fault": "delay", "ms": 0}}.get(kind, {"fault": kind})
+    edge.control("POST", "faults", {"random": {"probability": 1, "seed": 5, "kinds": [do]}})
+    for _ in range(12):
+        put(edge)
+    assert {(entry["fault"], entry["applied"]) for entry in edge.log()} == {(kind, each) for each in applied}
+
+
 def test_every_fault_and_field_is_known_by_name(edge: Edge) -> None:
     for kind, fields in FIELDS.items():
         arm(edge, {"fault": kind, **fields})
@@ -265,6 +277,7 @@ def test_every_fault_and_field_is_known_by_name(edge: Edge) -> None:
         {"rules": [{"do": {"fault": "status", "status": 600}}]},
         {"rules": [{"do": {"fault": "status", "applied": 1}}]},
         {"rules": [{"do": {"fault": "hold", "at": "lunch"}}]},
+        {"rules": [{"do": {"fault": "delay", "applied": False}}]},
         {"rules": [{"do": {"fault": "switches", "set": {"nonsense": 1}}}]},
         {"rules": [{"do": {"fault": "hold", "at": "mid_request_body"}, "match": {"ca": "x"}}]},
         {"rules": [{"do": {"fault": "reset"}, "match": {"path": "("}}]},
