@@ -163,8 +163,8 @@ def test_pins_that_fill_a_rule_are_refused_in_words() -> None:
 
 
 def test_a_shard_splits_until_it_fits_even_where_one_half_is_empty() -> None:
-    names = {f"host-{n}.{ZONE}" for n in range(8)}
-    pins = frozenset(f"{n:040X}" for n in range(85))
+    names = {f"host-number-{n}.{ZONE}" for n in range(8)}
+    pins = frozenset(f"{n:040X}" for n in range(87))
     rules = make_rules("byoca-0-0", "block", names, pins)
     assert {rule.hostnames for rule in rules} == {frozenset({name}) for name in names}
     assert len({rule.ref for rule in rules}) == 8
