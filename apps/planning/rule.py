@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from apps.errors import Unsafe
 from apps.planning.state import DesiredZone, Mode, RuleState, digest_of
@@ -140,6 +141,7 @@ def is_pinned(expression: str) -> bool:
     return pins_in(expression) is not None
 
 
+@lru_cache(maxsize=4096)
 def _read(expression: str) -> tuple[frozenset[str], frozenset[str] | None]:
     """Names and pins of an expression that `expression_for` wrote, to the letter. Nothing is guessed from others."""
     names = frozenset(_between(_HOSTS_START, _HOSTS_END, expression).replace("\\.", ".").split("|"))

@@ -147,6 +147,8 @@ class _Reader:
             inner = self.either()
             self.need(")")
             return inner
+        if self.take("true"):
+            return lambda _: True
         if self.take("starts_with"):
             return self.prefix()
         if self.tokens and self.tokens[0][1] in BOOLEANS and self.tokens[0][0] == "word":
