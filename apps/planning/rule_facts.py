@@ -28,7 +28,7 @@ class RuleFacts:
     """What is known of one hostname.
 
     `pins` are the issuers that all live block rules of ours accept (log rules where none blocks); None: not pinned.
-    `bypasses` names rules of others that run before the first of them and may let its requests past; `others` names
+    `bypasses` names rules of others that run before the last of them and may let its requests past it; `others` names
     further rules that mention it; `altered` says that one of ours mentions it and was edited by hand.
     """
 
@@ -69,7 +69,7 @@ class ZoneRules:
         """The facts of one hostname, canonical."""
         ours = self._ours.get(hostname, [])
         blocking = [(place, rule) for place, rule in ours if rule.enabled and rule.action == Mode.BLOCK]
-        first = min((place for place, _ in blocking), default=0)
+        last = max((place for place, _ in blocking), default=0)
         logging = [(place, rule) for place, rule in ours if rule.enabled and rule.action == Mode.LOG]
         pinned = [pins for _, rule in blocking or logging if (pins := pins_in(rule.expression)) is not None]
         return RuleFacts(
@@ -80,7 +80,7 @@ class ZoneRules:
             bypasses=tuple(
                 title(rule)
                 for place, rule, names in self._passing
-                if place < first and (names is None or hostname in names)
+                if place < last and (names is None or hostname in names)
             ),
             others=tuple(title(rule) for rule in self._foreign if mentions(rule.expression, hostname)),
             altered=any(mentions(rule.expression, hostname) for rule in self._altered),

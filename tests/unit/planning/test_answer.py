@@ -169,6 +169,7 @@ def test_rules_that_let_past_are_named_only_where_they_run_ahead_and_may_match()
     assert ZoneRules([rule('http.host eq "b.x.example"', "skip", "x"), block]).of(HOST).bypasses == ()
     assert ZoneRules([rule(f'http.host eq "{HOST}"', "skip", "x", title="T"), block]).of(HOST).bypasses == ("T",)
     assert ZoneRules([rule("true", "skip", "x")]).of(HOST) == RuleFacts()
+    assert ZoneRules([block, rule("true", "skip", "x"), ours(None, ref="2")]).of(HOST).bypasses == ("x",)
     # One of ours that somebody turned into a skip.
     turned = replace(ours(None, "skip", ref="2"), description="ours")
     assert ZoneRules([turned, block]).of(HOST) == RuleFacts(block=True, bypasses=("ours",), altered=True)
