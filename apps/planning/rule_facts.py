@@ -47,18 +47,18 @@ class ZoneRules:
     def __init__(self, rules: Iterable[RuleState]) -> None:
         self._ours: dict[str, list[tuple[int, RuleState]]] = {}
         self._passing: list[tuple[int, RuleState, frozenset[str] | None]] = []
-        self._foreign: list[RuleState] = []
-        self._altered: list[RuleState] = []
+        self._foreign: list[tuple[str, RuleState]] = []
+        self._altered: list[str] = []
         for place, rule in enumerate(rules):
             if rule.enabled and rule.action in PASSING:
                 self._passing.append((place, rule, limited_to(rule.expression)))
             if is_altered(rule):
-                self._altered.append(rule)
+                self._altered.append(rule.expression.lower())
             elif is_ours(rule):
                 for name in hostnames_in(rule.expression):
                     self._ours.setdefault(name, []).append((place, rule))
             elif rule.enabled and rule.action not in PASSING:
-                self._foreign.append(rule)
+                self._foreign.append((rule.expression.lower(), rule))
 
     @property
     def hostnames(self) -> frozenset[str]:
@@ -82,8 +82,8 @@ class ZoneRules:
                 for place, rule, names in self._passing
                 if place < last and (names is None or hostname in names)
             ),
-            others=tuple(title(rule) for rule in self._foreign if mentions(rule.expression, hostname)),
-            altered=any(mentions(rule.expression, hostname) for rule in self._altered),
+            others=tuple(title(rule) for text, rule in self._foreign if mentions(text, hostname)),
+            altered=any(mentions(text, hostname) for text in self._altered),
         )
 
 
@@ -101,10 +101,13 @@ def limited_to(expression: str) -> frozenset[str] | None:
     return frozenset(name.partition(":")[0].removesuffix(".") for name in spelled)
 
 
-def mentions(expression: str, hostname: str) -> bool:
-    """Whether the text names the hostname, plainly or with its dots escaped, and not as a part of a longer name."""
-    name = r"\\?\.".join(re.escape(label) for label in hostname.split("."))
-    return re.search(rf"(?<![a-z0-9.-]){name}(?!\\?\.?[a-z0-9-])", expression.lower()) is not None
+def mentions(text: str, hostname: str) -> bool:
+    """Whether a lower-case text names the hostname, plainly or with its dots escaped, and not within a longer name."""
+    escaped = hostname.replace(".", r"\.")
+    if hostname not in text and escaped not in text:
+        return False
+    name = rf"(?:{re.escape(hostname)}|{re.escape(escaped)})"
+    return re.search(rf"(?<![a-z0-9.-]){name}(?!\\?\.?[a-z0-9-])", text) is not None
 
 
 def title(rule: RuleState) -> str:

@@ -243,7 +243,9 @@ def _facts(
     rule: RuleCell,
 ) -> HostnameFacts:
     now = timezone.now()
-    drifted = {"missing", "unexpected"} & {cell.state for cell in cells} or rule.state == "altered" or rule.detail
+    # A rule that is switched off has a line of its own in the table of answers: Not enforced.
+    other_mode = rule.state == "altered" or (rule.detail and rule.state != "paused")
+    drifted = {"missing", "unexpected"} & {cell.state for cell in cells} or other_mode
     return HostnameFacts(
         approved_cas=frozenset(row.ca.name for row in approved.values() if _counts(row, state)),
         live_cas=at_edge,

@@ -182,6 +182,7 @@ def test_a_hand_edit_of_ours_and_rules_of_others_are_seen_where_they_name_the_ho
     theirs = replace(edited, ref="their-rule")
     assert ZoneRules([theirs]).of(HOST) == RuleFacts(others=("their-rule",))
     assert ZoneRules([replace(theirs, enabled=False)]).of(HOST) == RuleFacts()
+    assert ZoneRules([replace(theirs, expression=theirs.expression.upper())]).of(HOST).others == ("their-rule",)
     assert ZoneRules([replace(theirs, ref="")]).of(HOST).others == ("0" * 32,)
 
 
@@ -215,7 +216,7 @@ def test_only_a_plain_limit_to_hostnames_is_believed(expression: str, names: set
     ("text", "found"),
     [
         ('http.host eq "api.x.example"', True), (r'http.host matches r"^(api\.x\.example|b)$"', True),
-        ('http.host eq "API.X.example:443"', True), ('http.host in {"b" "api.x.example."}', True),
+        ('http.host eq "api.x.example:443"', True), ('http.host in {"b" "api.x.example."}', True),
         ('http.host eq "my.api.x.example"', False), ('http.host eq "my-api.x.example"', False),
         ('http.host eq "api.x.example.com"', False), (r'http.host matches r"api\.x\.example\.com"', False),
         ('http.host eq "apixx.example"', False), ('http.host eq "api.x.examples"', False), ("true", False),
