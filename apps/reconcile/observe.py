@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -140,9 +141,9 @@ def store_own_rules(zone: Zone, ruleset: Ruleset | None) -> None:
     )
 
 
-def _own_rules(rules: list[dict[str, object]]) -> list[dict[str, object]]:
+def _own_rules(rules: list[dict[str, Any]]) -> list[dict[str, object]]:
     kept = ("ref", "action", "expression", "enabled")
-    return [{name: rule[name] for name in kept} for rule in rules if str(rule["ref"]).startswith("byoca-")]
+    return [{name: rule[name] for name in kept} for rule in rules if is_ours(RuleState(**rule))]
 
 
 def revision_key(zone: Zone, part: str) -> str:
