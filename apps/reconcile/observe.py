@@ -22,8 +22,9 @@ from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.coverage.services import outdate_plan
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
+from apps.planning.diff import edge_modes
 from apps.planning.drift import drift
-from apps.planning.rule import hostnames_in, is_ours
+from apps.planning.rule import is_ours
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.edge import Observation, rule_states
 from apps.reconcile.history import keep_history
@@ -43,20 +44,9 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
     keep_history(zone, observed, keys, observation.read_at)
-    ended = settle_zone(by=WORKER, zone=zone, lists=dict(observed.lists), enforced=enforced_modes(observed.rules))
+    ended = settle_zone(by=WORKER, zone=zone, lists=dict(observed.lists), enforced=edge_modes(observed.rules))
     _name_drift(zone, observed, keys)
     return ended
-
-
-def enforced_modes(rules: tuple[RuleState, ...]) -> dict[str, str]:
-    """Hostname -> `block` or `log` by the enabled rules of ours that name it; block wins."""
-    modes: dict[str, str] = {}
-    for rule in rules:
-        if is_ours(rule) and rule.enabled and rule.action in {"block", "log"}:
-            for hostname in hostnames_in(rule.expression):
-                if modes.get(hostname) != "block":
-                    modes[hostname] = rule.action
-    return modes
 
 
 def _explained(plans: list[Plan], key: str) -> list[frozenset[str]]:

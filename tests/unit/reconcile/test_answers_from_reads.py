@@ -43,7 +43,8 @@ class Shown:
 
     def decide(self, kind: str) -> CoverageRequest:
         request = create_request(
-            by=self.owner, kind=kind, ca=self.ca, mode="block", text=HOST, reason="Launch"
+            by=self.owner, kind=kind, ca=self.ca, mode="block", text=HOST, reason="Launch",
+            override="Tried in staging",
         )  # fmt: skip
         store_plan(by=WORKER, request_id=request.pk, document={"effects": []}, revisions={}, digest="d")
         return approve_request(by=actor(Role.ENGINEER), request_id=request.pk, digest="d")
