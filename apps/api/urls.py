@@ -15,7 +15,7 @@ from apps.api.views.accounts import AccountsView, ZonesView
 from apps.api.views.audit import AuditView
 from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
-from apps.api.views.coverage import AssociationsView, ChangeView, DriftView, HostnameView
+from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView
 from apps.api.views.fallback import UnknownPathView
 from apps.api.views.requests import (
     ApproveView,
@@ -55,6 +55,7 @@ urlpatterns = [
     path("v1/break-glass/<int:break_glass_id>/return/", ReturnView.as_view(), name="break-glass-return"),
     path("v1/break-glass/<int:break_glass_id>/review/", ReviewView.as_view(), name="break-glass-review"),
     path("v1/hostnames/<str:fqdn>/", HostnameView.as_view(), name="hostname"),
+    path("v1/hostnames/<str:fqdn>/as-of/", AsOfView.as_view(), name="as-of"),
     path("v1/associations/", AssociationsView.as_view(), name="associations"),
     path("v1/drift/", DriftView.as_view(), name="drift"),
     path("v1/changes/<uuid:change_id>/", ChangeView.as_view(), name="change"),

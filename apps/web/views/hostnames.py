@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
 from apps.identity.permissions import Permission
+from apps.reconcile.history import as_of
 from apps.reconcile.selectors import edge_freshness, hostname_detail, hostname_rows
 from apps.web.context import actor_of
 from apps.web.views.base import account_of, page_of
@@ -28,7 +31,10 @@ def index(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, fqdn: str) -> HttpResponse:
     account = account_of(request)
     found = hostname_detail(account, fqdn)
+    at = _instant(request.GET.get("at", ""))
     values = {
+        "then": as_of(account, found.row.zone, found.row.hostname, at) if at else None,
+        "at": request.GET.get("at", ""),
         "detail": found,
         "row": found.row,
         "may_audit": actor_of(request).may(Permission.AUDIT_READ),
@@ -36,3 +42,12 @@ def detail(request: HttpRequest, fqdn: str) -> HttpResponse:
     }
     fragment = request.headers.get("HX-Target") == "answer"
     return render(request, "hostnames/_answer.html" if fragment else "hostnames/detail.html", values)
+
+
+def _instant(text: str) -> datetime | None:
+    """What the browser's field of date and time sends, as UTC; None for anything else."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
