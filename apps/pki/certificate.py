@@ -127,6 +127,13 @@ def read_certificate(der: bytes) -> CertificateFacts:
     raise CertificateUnreadable(fact, advice)
 
 
+def load_quietly(der: bytes) -> x509.Certificate:
+    """The certificate of DER that `read_certificate` has read before, without warnings about odd serials."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x509.load_der_x509_certificate(der)
+
+
 def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
     signed, outer_algorithm, _ = read_element(der).children()
     parts = [part for part in signed.children() if part.tag != CONTEXT_0]
