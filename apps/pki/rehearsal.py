@@ -8,7 +8,7 @@ from datetime import datetime
 
 from apps.errors import Invalid
 from apps.pki import rehearsal_words as words
-from apps.pki.bundle import read_bundle
+from apps.pki.bundle import BundleRefused, read_bundle
 from apps.pki.certificate import CertificateFacts, read_certificate
 from apps.pki.chain import Problem, Search, find_paths, path_problems
 from apps.pki.extensions import ANY_USAGE, CLIENT_AUTH
@@ -91,7 +91,10 @@ def rehearse(data: bytes | str, cas: Sequence[TrustedCa], *, now: datetime) -> R
 
 
 def _read(data: bytes | str) -> list[CertificateFacts]:
-    unique = dict.fromkeys(read_bundle(data).ders)
+    try:
+        unique = dict.fromkeys(read_bundle(data).ders)
+    except BundleRefused as refused:
+        raise BundleRefused(tuple(words.for_clients(finding) for finding in refused.findings)) from None
     return [read_certificate(der) for der in unique]
 
 

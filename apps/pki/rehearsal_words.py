@@ -6,10 +6,11 @@ Texts hold names in their display-safe form only, never bytes of the paste.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from apps.pki.certificate import CertificateFacts
 from apps.pki.chain import Fault, Problem
+from apps.pki.findings import Finding
 
 MAX_SHOWN = 80
 
@@ -31,6 +32,25 @@ class Reason:
     def sentence(self) -> str:
         """Both as running text."""
         return f"{self.message}. {self.detail}"
+
+
+def for_clients(finding: Finding) -> Finding:
+    """A refusal of the bundle reader, which speaks of CA uploads, in the words of a rehearsal."""
+    message, detail = finding.message, finding.detail
+    for theirs, ours in _REWORDED:
+        message, detail = message.replace(theirs, ours), detail.replace(theirs, ours)
+    return replace(finding, message=message, detail=detail)
+
+
+_REWORDED = (
+    ("Then upload one CA.", "Then paste the client certificate with its intermediates."),
+    ("Then upload the certificate alone", "Then paste the certificate alone"),
+    ("Upload one CA certificate", "Paste one client certificate with its intermediates"),
+    ("Unpack it and upload the CA certificate", "Unpack it and paste the client certificate"),
+    ("CA certificate", "client certificate"),
+    ("The upload", "The paste"),
+    ("upload", "paste"),
+)
 
 
 def short(text: str) -> str:
