@@ -82,6 +82,14 @@ DRIFTS = {
     "unexpected": ("Unexpected", "extra", "warn"),
     "altered": ("Rule changed", "shieldoff", "warn"),
 }
+REHEARSALS = {
+    "accepted": ("Accepted", "ok", "ok"),
+    "accepted_not_pinned": ("Accepted, rule not pinned", "warn", "warn"),
+    "accepted_not_enforced": ("Accepted, not enforced", "shieldoff", "warn"),
+    "refused_issuer_not_pinned": ("Refused: issuer not pinned", "failed", "bad"),
+    "refused_no_association": ("Refused: no association", "failed", "bad"),
+    "refused_certificate": ("Refused: certificate", "failed", "bad"),
+}
 TABLES = {
     "answer": ANSWERS,
     "association": ASSOCIATIONS,
@@ -91,6 +99,7 @@ TABLES = {
     "change": CHANGES,
     "step": STEPS,
     "drift": DRIFTS,
+    "rehearsal": REHEARSALS,
 }
 
 
