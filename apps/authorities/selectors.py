@@ -14,7 +14,8 @@ from apps.authorities.states import HOLDING, RESERVING
 from apps.errors import NotFound
 from apps.inventory.models import Account, EdgeCertificate
 from apps.inventory.selectors import edge_lists_of, slot_certificates
-from apps.pki.certificate import CertificateFacts
+from apps.pki.bundle import read_bundle
+from apps.pki.certificate import CertificateFacts, read_certificate
 from apps.pki.findings import Finding, Severity
 from apps.pki.inspection import inspect
 
@@ -77,6 +78,11 @@ def ca_by_id(ca_id: UUID | str) -> CertificateAuthority:
     if found is None:
         raise NotFound("No such CA. It may belong to another account.", field="ca")
     return found
+
+
+def certificate_of(ca: CertificateAuthority) -> CertificateFacts:
+    """Everything the certificate says, read from the PEM again: stored facts are as old as their record."""
+    return read_certificate(read_bundle(ca.pem).ders[0])
 
 
 def holding_ca(account: Account, fingerprint: str) -> CertificateAuthority | None:

@@ -82,6 +82,8 @@ class CertificateFacts:
     has_key_usage: bool
     extended_key_usage: tuple[str, ...]
     has_name_constraints: bool
+    permitted_names: tuple[str, ...]
+    excluded_names: tuple[str, ...]
     unknown_critical: tuple[str, ...]
     ski: str
     aki: str
@@ -187,6 +189,8 @@ def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
         has_key_usage=extensions.key_usage is not None,
         extended_key_usage=extensions.extended_key_usage or (),
         has_name_constraints=extensions.has_name_constraints,
+        permitted_names=extensions.permitted_names,
+        excluded_names=extensions.excluded_names,
         unknown_critical=extensions.unknown_critical,
         ski=extensions.ski,
         aki=extensions.aki,

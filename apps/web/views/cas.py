@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from apps.audit.selectors import events_matching
 from apps.authorities.models import CertificateAuthority
-from apps.authorities.selectors import ca_by_id, cas_of, inspect_upload, slots_of
+from apps.authorities.selectors import ca_by_id, cas_of, certificate_of, inspect_upload, slots_of
 from apps.authorities.services import admit_ca, retry_ca
 from apps.coverage.selectors import open_requests, uses_of
 from apps.coverage.services import retire_ca
@@ -59,7 +59,7 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
     may_audit = actor.may(Permission.AUDIT_READ)
     return {
         "ca": ca,
-        "facts": ca.facts,
+        "facts": certificate_of(ca),
         "bar": validity_bar(ca.not_before, ca.not_after),
         "moving": ca.state in MOVING,
         "page": page_of(request, [(row, next(c for c in row.cells if c.ca and c.ca.pk == ca.pk)) for row in rows]),
