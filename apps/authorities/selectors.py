@@ -9,6 +9,7 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from apps.authorities.kinship import kinship
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import HOLDING, RESERVING
 from apps.errors import NotFound
@@ -116,7 +117,7 @@ def inspect_upload(*, account: Account, data: bytes | str, name: str, now: datet
     if inspection.certificates and len(inspection.certificates) == 1:
         facts = inspection.certificates[0]
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
-        findings += _same_key(account, facts)
+        findings += kinship(account, facts)
     if name.strip():
         findings.append(_name_free(account, name.strip()))
     severities = {finding.severity for finding in findings}
@@ -136,24 +137,6 @@ def _not_uploaded_before(account: Account, facts: CertificateFacts) -> Finding:
         f"The same certificate is here since {known.created_at:%d %b %Y}. Use that CA.",
         citation=f"/cas/{known.pk}/",
     )
-
-
-def _same_key(account: Account, facts: CertificateFacts) -> list[Finding]:
-    twins = [
-        ca
-        for ca in cas_of(account).filter(state__in=HOLDING).exclude(fingerprint=facts.fingerprint)
-        if ca.facts.get("public_key_fingerprint") == facts.public_key_fingerprint
-    ]
-    return [
-        Finding(
-            "same_key",
-            Severity.CAUTION,
-            f"Same key as {ca.name}",
-            f"A re-issue or cross-sign: valid until {ca.not_after:%d %b %Y} there, {facts.not_after:%d %b %Y} here.",
-            citation=f"/cas/{ca.pk}/",
-        )
-        for ca in twins
-    ]
 
 
 def _name_free(account: Account, name: str) -> Finding:
