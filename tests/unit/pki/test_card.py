@@ -122,8 +122,9 @@ def check(pem: str) -> None:
 
 
 def normal(name: str) -> str:
-    """RFC 4514 writes STREET, OpenSSL street; and a part of several values is a set, written in any order."""
-    parts = re.split(r"(?<!\\),", name.replace("street=", "STREET="))
+    """RFC 4514 writes STREET, OpenSSL street; a part of several values is a set, written in any order; and the card
+    sets a blank after each comma between parts."""
+    parts = re.split(r"(?<!\\), ?", name.replace("street=", "STREET="))
     return ",".join("+".join(sorted(re.split(r"(?<!\\)\+", part))) for part in parts)
 
 
@@ -142,7 +143,8 @@ def serial(text: str) -> str:
 def check_validity(pem: str, shown: dict[str, str]) -> None:
     dates = re.findall(r"not\w+=(.*) GMT", openssl(pem, "-dates"))
     wanted = [datetime.strptime(date, "%b %d %H:%M:%S %Y").replace(tzinfo=UTC) for date in dates]
-    assert shown["Valid"] == " to ".join(date.strftime("%Y-%m-%d %H:%M:%S UTC") for date in wanted)
+    written = [date.strftime("%Y-%m-%d %H:%M:%S UTC") for date in wanted]
+    assert [shown["Valid from"], shown["Valid until"]] == written
 
 
 def check_key(text: str, shown: dict[str, str]) -> None:

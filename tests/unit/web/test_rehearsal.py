@@ -49,7 +49,7 @@ def account(root: Made) -> Account:
 
 @pytest.fixture
 def viewer(client: Client) -> Client:
-    client.force_login(make_person(), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(make_person(), backend="allauth.account.auth_backends.AuthenticationBackend")
     return client
 
 
