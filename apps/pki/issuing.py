@@ -16,13 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, paddin
 
 from apps.pki.algorithms import MAX_RSA_BITS
 from apps.pki.certificate import CertificateFacts, load_quietly
-from apps.pki.der import CONTEXT_0, Element, read_element, read_oid
-from apps.pki.names import ENCODINGS
+from apps.pki.der import CONTEXT_0, Element, read_element
+from apps.pki.names import read_pair, read_string
 
 Rdns = tuple[tuple[tuple[str, str], ...], ...]
 """A name for comparing: per part of the name its sorted (OID, folded value) pairs."""
 
 _SOUND_HASHES = (hashes.SHA1, hashes.SHA224, hashes.SHA256, hashes.SHA384, hashes.SHA512)
+_KEYS = (rsa.RSAPublicKey, ec.EllipticCurvePublicKey, ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)
 _FOLD = {**str.maketrans(string.ascii_uppercase, string.ascii_lowercase), **str.maketrans("\t\n\v\f\r", " " * 5)}
 
 
@@ -83,11 +84,9 @@ def folded_name(element: Element) -> Rdns:
 
 def _pair(pair: Element) -> tuple[str, str, bool]:
     """OID, value, and whether the value is a string."""
-    oid, value = pair.children()
-    encoding = ENCODINGS.get(value.tag)
-    if encoding is None:
-        return read_oid(oid.value), value.whole.hex(), False
-    return read_oid(oid.value), value.value.decode(encoding, "backslashreplace"), True
+    oid, encoded = read_pair(pair)
+    text = read_string(encoded)
+    return (oid, encoded.hex(), False) if text is None else (oid, text, True)
 
 
 def _folded(oid: str, value: str, is_text: bool) -> tuple[str, str]:
@@ -144,5 +143,6 @@ def _verified(cert: x509.Certificate, key: object, digest: hashes.HashAlgorithm 
     elif isinstance(key, ed25519.Ed25519PublicKey | ed448.Ed448PublicKey) and scheme is None and digest is None:
         key.verify(signature, signed)
     else:
-        return Relation.BAD_SIGNATURE  # made by another kind of key than this one
+        # Made by another kind of key than this one, unless it is a kind that nobody here knows.
+        return Relation.BAD_SIGNATURE if isinstance(key, _KEYS) else Relation.UNCHECKED
     return Relation.ISSUED

@@ -77,8 +77,8 @@ def read_name(element: Element) -> Name:
     for group in element.children():
         parts = []
         for pair in group.children():
-            oid, encoded = _pair(pair)
-            known = _decoded(encoded)
+            oid, encoded = read_pair(pair)
+            known = read_string(encoded)
             if known is None:
                 shown = "#" + encoded.hex().upper()
             else:
@@ -108,12 +108,13 @@ def _scripts(word: str) -> set[str]:
     return scripts & {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE"}
 
 
-def _pair(pair: Element) -> tuple[str, bytes]:
+def read_pair(pair: Element) -> tuple[str, bytes]:
+    """One attribute of a Name: its OID, and its value still encoded, which need not be DER."""
     oid = read_element(pair.data, pair.body, pair.end)
     return read_oid(oid.value), pair.data[oid.end : pair.end]
 
 
-def _decoded(encoded: bytes) -> str | None:
+def read_string(encoded: bytes) -> str | None:
     """The string in an attribute value; None for a type that is no string. Bytes that do not fit are kept as \\xNN."""
     encoding = ENCODINGS.get(encoded[0]) if encoded else None
     return read_element(encoded).value.decode(encoding, "backslashreplace") if encoding else None

@@ -52,5 +52,5 @@ def _judged(request: HttpRequest, data: bytes | str, values: dict[str, Any]) -> 
 
 def _groups(result: AccountRehearsal) -> list[tuple[str, tuple[HostnameVerdict, ...], int, int]]:
     """Heading, the rows shown, how many there are and how many are left out."""
-    kinds = (("Would let it through", result.accepting), ("Would refuse it", result.refusing))
+    kinds = (("Would accept it", result.accepting), ("Would not accept it", result.refusing))
     return [(title, rows[:MOST_SHOWN], len(rows), max(len(rows) - MOST_SHOWN, 0)) for title, rows in kinds]

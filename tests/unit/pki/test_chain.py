@@ -88,6 +88,8 @@ def test_what_cannot_be_checked_is_not_called_bad() -> None:
     huge = raw.raw_certificate(spki=raw.rsa_spki(2**9000 + 1, 65537), subject=named)
     for issuer in (unusable, huge):
         assert relation(child, member(read_certificate(issuer))) is Relation.UNCHECKED
+    dsa = make_ca("DSA", key="dsa2048")
+    assert related(make_leaf(issuer=dsa), dsa) is Relation.UNCHECKED
     unknown = member(read_certificate(raw.raw_certificate(signature_oid="1.2.3.4", issuer=named, subject=named)))
     assert relation(unknown, unknown) is Relation.UNCHECKED
 
@@ -311,11 +313,17 @@ def test_a_thicket_of_cross_signatures_is_bounded() -> None:
 
 def openssl_accepts(folder: Path, client: Made, anchors: Sequence[Made], pool: Sequence[Made]) -> bool:
     """`openssl verify` with the same anchors: the second opinion."""
-    for name, certificates in (("client", [client]), ("anchors", anchors), ("pool", pool)):
-        (folder / name).write_text("".join(made.pem for made in certificates))
+    anchored, offered = ("".join(made.pem for made in several) for several in (anchors, pool))
+    return openssl_says(folder, client.pem, anchored, offered, at=NOW)
+
+
+def openssl_says(folder: Path, client: str, anchors: str, pool: str, *, at: datetime) -> bool:
+    """The same for PEM texts, at a given moment."""
+    for name, text in (("client", client), ("anchors", anchors), ("pool", pool)):
+        (folder / name).write_text(text)
     untrusted = ["-untrusted", "pool"] if pool else []
     command = ["openssl", "verify", "-partial_chain", "-purpose", "sslclient", "-no-CApath", "-no-CAstore"]
-    command += ["-no-CAfile", "-attime", str(int(NOW.timestamp())), "-trusted", "anchors", *untrusted, "client"]
+    command += ["-no-CAfile", "-attime", str(int(at.timestamp())), "-trusted", "anchors", *untrusted, "client"]
     return subprocess.run(command, cwd=folder, capture_output=True, check=False).returncode == 0
 
 

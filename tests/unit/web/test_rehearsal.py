@@ -68,8 +68,8 @@ def test_without_script_the_whole_page_answers(account: Account, root: Made, vie
     assert "<html" in page
     assert leaf.pem.strip() in page
     assert "1 hostname of 1" in page
-    assert "Would let it through" in page
-    assert "Would refuse it" not in page
+    assert "Would accept it" in page
+    assert "Would not accept it" not in page
     assert root.ski in page
 
 
@@ -128,11 +128,11 @@ def test_every_headline(account: Account, root: Made, viewer: Client) -> None:
         return page.partition("<b>")[2].partition("</b>")[0]
 
     stranger = make_leaf(issuer=make_certificate("Stranger")).pem
-    assert headline(stranger) == "Refused everywhere"
+    assert headline(stranger) == "Not accepted anywhere"
     assert headline(stranger, HOST) == "Refused"
     second = make_certificate("Second")
     make_live(admit_ca(by=actor(Role.ENGINEER), account=account, name="Second", data=second.pem))
-    assert headline(make_leaf(issuer=second).pem) == "Valid, but no hostname lets it through"
+    assert headline(make_leaf(issuer=second).pem) == "Valid, but no hostname accepts it"
 
 
 def test_names_in_certificates_are_escaped(account: Account, viewer: Client) -> None:
