@@ -9,12 +9,14 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from apps.authorities.kinship import kinship
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import HOLDING, RESERVING
 from apps.errors import NotFound
 from apps.inventory.models import Account, EdgeCertificate
 from apps.inventory.selectors import edge_lists_of, slot_certificates
-from apps.pki.certificate import CertificateFacts
+from apps.pki.bundle import read_bundle
+from apps.pki.certificate import CertificateFacts, read_certificate
 from apps.pki.findings import Finding, Severity
 from apps.pki.inspection import inspect
 
@@ -79,6 +81,11 @@ def ca_by_id(ca_id: UUID | str) -> CertificateAuthority:
     return found
 
 
+def certificate_of(ca: CertificateAuthority) -> CertificateFacts:
+    """Everything the certificate says, read from the PEM again: stored facts are as old as their record."""
+    return read_certificate(read_bundle(ca.pem).ders[0])
+
+
 def holding_ca(account: Account, fingerprint: str) -> CertificateAuthority | None:
     """The record that claims this certificate in the account, if any."""
     return CertificateAuthority.objects.filter(account=account, fingerprint=fingerprint, state__in=HOLDING).first()
@@ -110,7 +117,7 @@ def inspect_upload(*, account: Account, data: bytes | str, name: str, now: datet
     if inspection.certificates and len(inspection.certificates) == 1:
         facts = inspection.certificates[0]
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
-        findings += _same_key(account, facts)
+        findings += kinship(account, facts)
     if name.strip():
         findings.append(_name_free(account, name.strip()))
     severities = {finding.severity for finding in findings}
@@ -130,24 +137,6 @@ def _not_uploaded_before(account: Account, facts: CertificateFacts) -> Finding:
         f"The same certificate is here since {known.created_at:%d %b %Y}. Use that CA.",
         citation=f"/cas/{known.pk}/",
     )
-
-
-def _same_key(account: Account, facts: CertificateFacts) -> list[Finding]:
-    twins = [
-        ca
-        for ca in cas_of(account).filter(state__in=HOLDING).exclude(fingerprint=facts.fingerprint)
-        if ca.facts.get("public_key_fingerprint") == facts.public_key_fingerprint
-    ]
-    return [
-        Finding(
-            "same_key",
-            Severity.CAUTION,
-            f"Same key as {ca.name}",
-            f"A re-issue or cross-sign: valid until {ca.not_after:%d %b %Y} there, {facts.not_after:%d %b %Y} here.",
-            citation=f"/cas/{ca.pk}/",
-        )
-        for ca in twins
-    ]
 
 
 def _name_free(account: Account, name: str) -> Finding:

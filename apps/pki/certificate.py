@@ -82,6 +82,8 @@ class CertificateFacts:
     has_key_usage: bool
     extended_key_usage: tuple[str, ...]
     has_name_constraints: bool
+    permitted_names: tuple[str, ...]
+    excluded_names: tuple[str, ...]
     unknown_critical: tuple[str, ...]
     ski: str
     aki: str
@@ -125,6 +127,13 @@ def read_certificate(der: bytes) -> CertificateFacts:
             fact = "The certificate is damaged or breaks the X.509 rules"
             advice = "Export it again from its source. If that fails too, ask its issuer for a corrected one."
     raise CertificateUnreadable(fact, advice)
+
+
+def load_quietly(der: bytes) -> x509.Certificate:
+    """The certificate of DER that `read_certificate` has read before, without warnings about odd serials."""
+    with _QUIET, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return x509.load_der_x509_certificate(der)
 
 
 def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
@@ -180,6 +189,8 @@ def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
         has_key_usage=extensions.key_usage is not None,
         extended_key_usage=extensions.extended_key_usage or (),
         has_name_constraints=extensions.has_name_constraints,
+        permitted_names=extensions.permitted_names,
+        excluded_names=extensions.excluded_names,
         unknown_critical=extensions.unknown_critical,
         ski=extensions.ski,
         aki=extensions.aki,

@@ -5,7 +5,18 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from apps.web.views import associations, audit, break_glass, cas, changes, hostnames, overview, requests, settings
+from apps.web.views import (
+    associations,
+    audit,
+    break_glass,
+    cas,
+    changes,
+    hostnames,
+    overview,
+    rehearsal,
+    requests,
+    settings,
+)
 
 
 class ExportKind:
@@ -39,6 +50,7 @@ urlpatterns = [
     path("cas/<uuid:ca_id>/delete/", cas.delete, name="ca-delete"),
     path("hostnames/", hostnames.index, name="hostnames"),
     path("hostnames/<str:fqdn>/", hostnames.detail, name="hostname"),
+    path("rehearsal/", rehearsal.rehearsal, name="rehearsal"),
     path("requests/", requests.index, name="requests"),
     path("requests/new/", requests.new, name="request-new"),
     path("requests/check/", requests.check, name="request-check"),

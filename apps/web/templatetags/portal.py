@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import datetime
 from typing import Any
@@ -82,6 +83,14 @@ DRIFTS = {
     "unexpected": ("Unexpected", "extra", "warn"),
     "altered": ("Rule changed", "shieldoff", "warn"),
 }
+REHEARSALS = {
+    "accepted": ("Accepted", "ok", "ok"),
+    "accepted_not_pinned": ("Accepted, rule not pinned", "warn", "warn"),
+    "accepted_not_enforced": ("Accepted, not enforced", "shieldoff", "warn"),
+    "refused_issuer_not_pinned": ("Refused: issuer not pinned", "failed", "bad"),
+    "refused_no_association": ("Refused: no association", "failed", "bad"),
+    "refused_certificate": ("Refused: certificate", "failed", "bad"),
+}
 TABLES = {
     "answer": ANSWERS,
     "association": ASSOCIATIONS,
@@ -91,6 +100,7 @@ TABLES = {
     "change": CHANGES,
     "step": STEPS,
     "drift": DRIFTS,
+    "rehearsal": REHEARSALS,
 }
 
 
@@ -193,6 +203,12 @@ def fingerprint(value: str) -> SafeString:
     """A SHA-256 in 16 groups of four."""
     groups = [value[i : i + 4].upper() for i in range(0, len(value), 4)]
     return format_html_join("", "<span>{}</span>", ((group,) for group in groups))
+
+
+@register.filter
+def spaced_name(name: str) -> str:
+    """An RFC 4514 name with a blank after each comma that parts it, so that it can be read and may break there."""
+    return re.sub(r"(?<!\\)((?:\\\\)*),", r"\1, ", name)
 
 
 @register.filter

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from apps.audit.selectors import events_matching
 from apps.authorities.models import CertificateAuthority
-from apps.authorities.selectors import ca_by_id, cas_of, inspect_upload, slots_of
+from apps.authorities.selectors import ca_by_id, cas_of, certificate_of, inspect_upload, slots_of
 from apps.authorities.services import admit_ca, retry_ca
 from apps.coverage.selectors import open_requests, uses_of
 from apps.coverage.services import retire_ca
@@ -23,7 +23,7 @@ from apps.identity.permissions import Permission
 from apps.reconcile.selectors import edge_freshness, hostname_rows
 from apps.web.context import actor_of
 from apps.web.plots import validity_bar
-from apps.web.views.base import account_of, page_of
+from apps.web.views.base import account_of, page_of, pasted_or_chosen
 
 MOVING = {"queued", "pushing", "deleting"}
 # The form asks, and "unknown" is an answer; the service refuses where none was given.
@@ -61,7 +61,7 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
     may_audit = actor.may(Permission.AUDIT_READ)
     return {
         "ca": ca,
-        "facts": ca.facts,
+        "facts": certificate_of(ca),
         "bar": validity_bar(ca.not_before, ca.not_after),
         "moving": ca.state in MOVING,
         "page": page_of(request, [(row, next(c for c in row.cells if c.ca and c.ca.pk == ca.pk)) for row in rows]),
@@ -96,7 +96,7 @@ def inspect(request: HttpRequest) -> HttpResponse:
 
 
 def _inspected(request: HttpRequest) -> dict[str, Any]:
-    data = _upload_data(request)
+    data = pasted_or_chosen(request)
     if not data:
         return {"slots": slots_of(account_of(request))}
     seen = inspect_upload(account=account_of(request), data=data, name=request.POST.get("name", ""), now=timezone.now())
@@ -104,14 +104,6 @@ def _inspected(request: HttpRequest) -> dict[str, Any]:
     counts = {word: sum(f.severity == word for f in seen.findings) for word in ("passed", "caution", "refuse")}
     bar = validity_bar(facts.not_before, facts.not_after) if facts else None
     return {"seen": seen, "facts": facts, "bar": bar, "counts": counts, "slots": seen.slots, "now": timezone.now()}
-
-
-def _upload_data(request: HttpRequest) -> bytes | str:
-    chosen = request.FILES.get("file")
-    if chosen is not None and chosen.size:
-        return chosen.read(70_000)
-    # A browser sends text fields with CRLF, whatever was pasted.
-    return request.POST.get("pem", "").replace("\r\n", "\n")
 
 
 @require_http_methods(["GET", "POST"])
@@ -127,7 +119,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         return render(request, "cas/upload.html", {**values, "pem": _kept_pem(request, values)})
     try:
         ca = admit_ca(
-            by=actor, account=account, name=form["name"], data=_upload_data(request), reason=form["reason"],
+            by=actor, account=account, name=form["name"], data=pasted_or_chosen(request), reason=form["reason"],
             client_issuers=ISSUERS.get(form["client_issuers"], "unanswered"),
             owner_team=Team.objects.filter(slug=form["owner_team"]).first(),
         )  # fmt: skip
