@@ -16,6 +16,7 @@ from apps.api.views.audit import AuditView
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
 from apps.api.views.coverage import AssociationsView, ChangeView, DriftView, HostnameView
 from apps.api.views.fallback import UnknownPathView
+from apps.api.views.probes import HostnameProbeView
 from apps.api.views.requests import (
     ApproveView,
     RebuildView,
@@ -50,6 +51,7 @@ urlpatterns = [
     path("v1/requests/<int:request_id>/withdraw/", WithdrawView.as_view(), name="withdraw"),
     path("v1/requests/<int:request_id>/rebuild/", RebuildView.as_view(), name="rebuild"),
     path("v1/hostnames/<str:fqdn>/", HostnameView.as_view(), name="hostname"),
+    path("v1/hostnames/<str:fqdn>/probe/", HostnameProbeView.as_view(), name="hostname-probe"),
     path("v1/associations/", AssociationsView.as_view(), name="associations"),
     path("v1/drift/", DriftView.as_view(), name="drift"),
     path("v1/changes/<uuid:change_id>/", ChangeView.as_view(), name="change"),

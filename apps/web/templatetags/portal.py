@@ -82,6 +82,11 @@ DRIFTS = {
     "unexpected": ("Unexpected", "extra", "warn"),
     "altered": ("Rule changed", "shieldoff", "warn"),
 }
+PROBES = {
+    "agrees": ("Agrees", "ok", "ok"),
+    "contradicts": ("Probe disagrees", "failed", "bad"),
+    "cannot_tell": ("Cannot tell", "unknown", "neu"),
+}
 TABLES = {
     "answer": ANSWERS,
     "association": ASSOCIATIONS,
@@ -91,6 +96,7 @@ TABLES = {
     "change": CHANGES,
     "step": STEPS,
     "drift": DRIFTS,
+    "probe": PROBES,
 }
 
 
@@ -239,6 +245,10 @@ ACTS = {
     "plan:diverged": "did not find what was sent",
     "drift:found": "found drift",
     "drift:resolved": "saw the drift end",
+    "probe:setting_changed": "changed the probing of the account",
+    "probe:asked": "asked for a probe",
+    "probe:contradicts": "found that the probe disagrees",
+    "probe:contradiction_ended": "saw the probe's contradiction end",
     "edge:list_changed_outside": "found the list changed outside the portal",
     "edge:rule_changed_outside": "found a block rule changed outside the portal",
 }
