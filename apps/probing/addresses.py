@@ -70,13 +70,13 @@ class Policy:
             return "a cloud metadata address"
         if self.is_test(found):
             return ""
-        if _inside(found, self.own_ranges) or is_of_this_machine(found):
-            return "an address of the portal itself"
         for network, word in KINDS:
             if _inside(found, (network,)):
                 return word
         if not found.is_global or (found.version == 6 and found not in GLOBAL_IPV6):
             return "a private or reserved address"
+        if _inside(found, self.own_ranges) or is_of_this_machine(found):
+            return "an address of the portal itself"
         return ""
 
     def is_test(self, address: Address) -> bool:

@@ -17,17 +17,13 @@ class ProbeSerializer(serializers.Serializer[Any]):
     code = serializers.CharField(help_text="Why, stable for programs.")
     sentence = serializers.CharField()
     asked = serializers.CharField(help_text="yes, no or unknown: whether the handshake asks for a client certificate")
-    ca_names = serializers.ListField(
-        source="names", child=serializers.CharField(), help_text="At most 100."
-    )
+    ca_names = serializers.ListField(source="names", child=serializers.CharField(), help_text="At most 100.")
     ca_name_count = serializers.IntegerField(source="name_count")
     status = serializers.IntegerField(allow_null=True, help_text="HTTP status of a request without a certificate.")
     status_line = serializers.CharField(allow_blank=True)
     turned_away = serializers.BooleanField(help_text="The TLS handshake ended because no certificate came.")
     tls_version = serializers.CharField(allow_blank=True)
-    certificate_problem = serializers.CharField(
-        allow_blank=True, help_text="Why the server is not trusted."
-    )
+    certificate_problem = serializers.CharField(allow_blank=True, help_text="Why the server is not trusted.")
     address = serializers.CharField(allow_blank=True)
     ray = serializers.CharField(allow_blank=True)
     error = serializers.CharField(allow_blank=True)
