@@ -84,7 +84,7 @@ DRIFTS = {
 }
 PROBES = {
     "agrees": ("Agrees", "ok", "ok"),
-    "contradicts": ("Probe disagrees", "failed", "bad"),
+    "contradicts": ("Disagrees", "failed", "bad"),
     "cannot_tell": ("Cannot tell", "unknown", "neu"),
 }
 TABLES = {

@@ -1,0 +1,146 @@
+"""From the button to the page: a real worker probes a local server that stands for the edge."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.certs import make_ca
+from tests.integration.test_main_job import approve, ask, ok, upload
+from tests.portal_process import PortalProcess, wait_for
+from tests.tls_server import FORBIDDEN, OK, TlsServer
+
+HOSTNAME, QUIET = "api.northwind-pay.example", "settle.northwind-pay.example"
+# The names of the stand-in's zones exist nowhere. Python runs this file first in every process of the portal.
+RESOLVER = """
+import socket
+_ask = socket.getaddrinfo
+def getaddrinfo(host, *args, **kwargs):
+    return _ask("127.0.0.1" if str(host).endswith(".example.") else host, *args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+@pytest.fixture(scope="module")
+def edge() -> Iterator[TlsServer]:
+    server = TlsServer(HOSTNAME, QUIET, asks="optional", reply=FORBIDDEN)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def portal(edge: TlsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
+    folder: Path = tmp_path_factory.mktemp("resolver")
+    (folder / "sitecustomize.py").write_text(RESOLVER)
+    settings = {
+        "PYTHONPATH": str(folder),
+        "SSL_CERT_FILE": str(edge.root_file),
+        "BYOCA_PROBE_TEST_PORT": str(edge.port),
+        "BYOCA_PROBE_INTERVAL_S": "3",
+        "BYOCA_PROBE_SETTLE_S": "0",
+        "BYOCA_PROBE_DEADLINE_S": "4",
+    }
+    with PortalProcess(**settings) as running:
+        yield running
+
+
+class Window:
+    """One person's session with the pages, without a browser."""
+
+    def __init__(self, portal: PortalProcess, name: str) -> None:
+        self._http = httpx.Client(base_url=portal.url, follow_redirects=True, timeout=30)
+        form = {"login": name, "password": portal.demo["people"][name]["password"]}
+        assert "Overview" in self.post("/", self._action(self.get("/")), **form)
+
+    def get(self, path: str) -> str:
+        answer = self._http.get(path)
+        assert answer.status_code == 200, (path, answer.status_code)
+        return answer.text
+
+    def post(self, page: str, action: str, **form: str) -> str:
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.get(page))
+        assert token
+        answer = self._http.post(action, data={**form, "csrfmiddlewaretoken": token[1]})
+        assert answer.status_code == 200, (action, answer.status_code, answer.text[-2000:])
+        return answer.text
+
+    def _action(self, page: str) -> str:
+        found = re.search(r'<form[^>]* action="([^"]+)"', page)
+        return found[1] if found else "/accounts/login/"
+
+
+def probe(portal: PortalProcess, hostname: str = HOSTNAME) -> Any:
+    with portal.api("owner") as api:
+        return ok(api.get(f"/hostnames/{hostname}/probe/"))
+
+
+def test_from_the_button_to_the_page(portal: PortalProcess, edge: TlsServer) -> None:
+    ca = upload(portal, make_ca("Probe Client Root").pem, "Probe Client Root", client_issuers="self")
+    row = ask(portal, kind="cover", ca=ca["id"], hostnames=[HOSTNAME, QUIET], mode="block")
+    assert approve(portal, row)["state"] == "done"
+    owner = Window(portal, "owner")
+    page = f"/hostnames/{HOSTNAME}/"
+    assert "Probing is off" in owner.get(page) and edge.connections == 0
+
+    with portal.api("admin") as api:
+        account = ok(api.get("/accounts/"))["results"][0]["id"]
+    switch = {"enabled": "on", "test_ranges": "127.0.0.0/8", "reason": "Prove it."}
+    assert "On: hostnames" in Window(portal, "admin").post("/accounts/", f"/accounts/{account}/probing/", **switch)
+    assert "is on its way" in owner.post(page, f"{page}probe/")
+    wait_for(lambda: probe(portal)["latest"], saying="the worker stores a result")
+    wait_for(lambda: probe(portal)["latest"]["agreement"] == "agrees", saying="it agrees")
+    shown = owner.get(page)
+    assert "HTTP/1.1 403 Forbidden" in shown and "Yes, the handshake asks" in shown and 'class="answer ok"' in shown
+
+    # The edge stops asking, and nobody presses anything: red within an interval, on both pages.
+    edge.asks, edge.reply = "none", OK
+    wait_for(lambda: probe(portal)["contradicts"], saying="the contradiction is found")
+    assert 'class="answer bad"' in owner.get(page) and "Probe disagrees" in owner.get("/associations/")
+    edge.asks, edge.reply = "optional", FORBIDDEN
+    wait_for(lambda: not probe(portal)["contradicts"], saying="the contradiction ends")
+    with portal.api("auditor") as api:
+        events = ok(api.get("/audit/", params={"subject_type": "hostname", "subject_id": HOSTNAME}))["results"]
+    told = [event["action"] for event in reversed(events) if event["action"].startswith("probe:contradict")]
+    assert told == ["probe:contradicts", "probe:contradiction_ended"]
+    assert set(edge.server_names) <= {HOSTNAME, QUIET}
+
+
+def test_a_worker_killed_in_the_middle_of_a_probe_costs_time_only(portal: PortalProcess, edge: TlsServer) -> None:
+    visited = threading.Event()
+
+    def hang(connection: socket.socket, stopping: threading.Event) -> None:
+        visited.set()
+        while connection.recv(4096) and not stopping.is_set():
+            pass
+
+    edge.raw = hang
+    before = probe(portal)["latest"]["at"]
+    visited.clear()
+    assert visited.wait(30)
+    for pid in _pool(portal):
+        os.kill(pid, signal.SIGKILL)
+    edge.raw = None
+    wait_for(lambda: _fresh(portal, before), within_s=120, saying="another worker goes on")
+    assert probe(portal)["latest"]["agreement"] == "agrees"
+
+
+def _fresh(portal: PortalProcess, before: str) -> bool:
+    latest = probe(portal)["latest"]
+    return bool(latest["at"] > before and latest["status"] == 403)
+
+
+def _pool(portal: PortalProcess) -> list[int]:
+    """The processes that run tasks."""
+    worker = next(pid for pid, command in portal.children().items() if " worker " in command)
+    listed = subprocess.run(["ps", "-o", "pid=", "--ppid", str(worker)], capture_output=True, text=True, check=True)
+    return [int(line) for line in listed.stdout.split()]
