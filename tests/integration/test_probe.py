@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +74,25 @@ class Window:
         assert answer.status_code == 200, (action, answer.status_code, answer.text[-2000:])
         return answer.text
 
+    def close(self) -> None:
+        self._http.close()
+
     def _action(self, page: str) -> str:
         found = re.search(r'<form[^>]* action="([^"]+)"', page)
         return found[1] if found else "/accounts/login/"
+
+
+@pytest.fixture
+def sign_in(portal: PortalProcess) -> Iterator[Callable[[str], Window]]:
+    windows: list[Window] = []
+
+    def open_window(name: str) -> Window:
+        windows.append(Window(portal, name))
+        return windows[-1]
+
+    yield open_window
+    for window in windows:
+        window.close()
 
 
 def probe(portal: PortalProcess, hostname: str = HOSTNAME) -> Any:
@@ -84,18 +100,18 @@ def probe(portal: PortalProcess, hostname: str = HOSTNAME) -> Any:
         return ok(api.get(f"/hostnames/{hostname}/probe/"))
 
 
-def test_from_the_button_to_the_page(portal: PortalProcess, edge: TlsServer) -> None:
+def test_from_the_button_to_the_page(portal: PortalProcess, edge: TlsServer, sign_in: Callable[[str], Window]) -> None:
     ca = upload(portal, make_ca("Probe Client Root").pem, "Probe Client Root", client_issuers="self")
     row = ask(portal, kind="cover", ca=ca["id"], hostnames=[HOSTNAME, QUIET], mode="block")
     assert approve(portal, row)["state"] == "done"
-    owner = Window(portal, "owner")
+    owner = sign_in("owner")
     page = f"/hostnames/{HOSTNAME}/"
     assert "Probing is off" in owner.get(page) and edge.connections == 0
 
     with portal.api("admin") as api:
         account = ok(api.get("/accounts/"))["results"][0]["id"]
     switch = {"enabled": "on", "test_ranges": "127.0.0.0/8", "reason": "Prove it."}
-    assert "On: hostnames" in Window(portal, "admin").post("/accounts/", f"/accounts/{account}/probing/", **switch)
+    assert "On: hostnames" in sign_in("admin").post("/accounts/", f"/accounts/{account}/probing/", **switch)
     assert "is on its way" in owner.post(page, f"{page}probe/")
     wait_for(lambda: probe(portal)["latest"], saying="the worker stores a result")
     wait_for(lambda: probe(portal)["latest"]["agreement"] == "agrees", saying="it agrees")
