@@ -9,7 +9,6 @@ import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,40 +17,26 @@ import pytest
 from tests.certs import make_ca
 from tests.integration.test_main_job import approve, ask, ok, upload
 from tests.portal_process import PortalProcess, wait_for
+from tests.probe_portal import HOSTNAME, QUIET, probed_portal
 from tests.tls_server import FORBIDDEN, OK, TlsServer
 
-HOSTNAME, QUIET = "api.northwind-pay.example", "settle.northwind-pay.example"
-# The names of the stand-in's zones exist nowhere. Python runs this file first in every process of the portal.
-RESOLVER = """
-import socket
-_ask = socket.getaddrinfo
-def getaddrinfo(host, *args, **kwargs):
-    return _ask("127.0.0.1" if str(host).endswith(".example.") else host, *args, **kwargs)
-socket.getaddrinfo = getaddrinfo
-"""
+Stage = tuple[PortalProcess, TlsServer]
 
 
 @pytest.fixture(scope="module")
-def edge() -> Iterator[TlsServer]:
-    server = TlsServer(HOSTNAME, QUIET, asks="optional", reply=FORBIDDEN)
-    yield server
-    server.stop()
+def stage() -> Iterator[Stage]:
+    with probed_portal() as both:
+        yield both
 
 
-@pytest.fixture(scope="module")
-def portal(edge: TlsServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalProcess]:
-    folder: Path = tmp_path_factory.mktemp("resolver")
-    (folder / "sitecustomize.py").write_text(RESOLVER)
-    settings = {
-        "PYTHONPATH": str(folder),
-        "SSL_CERT_FILE": str(edge.root_file),
-        "BYOCA_PROBE_TEST_PORT": str(edge.port),
-        "BYOCA_PROBE_INTERVAL_S": "3",
-        "BYOCA_PROBE_SETTLE_S": "0",
-        "BYOCA_PROBE_DEADLINE_S": "4",
-    }
-    with PortalProcess(**settings) as running:
-        yield running
+@pytest.fixture
+def portal(stage: Stage) -> PortalProcess:
+    return stage[0]
+
+
+@pytest.fixture
+def edge(stage: Stage) -> TlsServer:
+    return stage[1]
 
 
 class Window:
