@@ -55,15 +55,15 @@ def test_the_page_says_that_probing_is_off() -> None:
 
 def test_a_contradiction_turns_the_answer_and_the_row_red() -> None:
     desk = ready()
-    assert "Probe disagrees" not in html(desk)
+    assert "but the probe disagrees" not in html(desk)
     desk.saw(PASSED)
     shown = html(desk)
-    assert 'class="answer bad"' in shown
+    assert 'class="answer bad"' in shown and "but the probe disagrees</b>" in shown
     assert "A request without a certificate got 200, although the block rule is live." in shown
     table = html(desk, "/associations/")
     assert table.count("Probe disagrees") == 1 and "badrow" in table
     desk.saw(REFUSED)
-    assert "Probe disagrees" not in html(desk) and "Probe disagrees" not in html(desk, "/associations/")
+    assert "but the probe disagrees" not in html(desk) and "Probe disagrees" not in html(desk, "/associations/")
     assert 'class="answer bad"' not in html(desk)
 
 
