@@ -9,7 +9,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections
 
 from apps.inventory.models import Account
 from apps.outbox.doorbell import ring_on_commit
@@ -27,7 +26,6 @@ PARK_AFTER_ATTEMPTS = 5
 
 def run_probe(target_id: UUID) -> None:
     """Probe one hostname, if it is due and may be contacted. No transaction is open during the visit."""
-    close_old_connections()
     taken = take_probe(target_id=target_id, worker=f"{socket.gethostname()}:{getpid()}")
     if taken is None:
         return

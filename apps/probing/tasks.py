@@ -19,6 +19,7 @@ PER_ACCOUNT = 4
 @shared_task(name="probing.probe")
 def probe(target_id: str) -> None:
     """Probe one hostname, if it is due."""
+    close_old_connections()
     run_probe(UUID(target_id))
 
 

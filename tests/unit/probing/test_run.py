@@ -22,6 +22,12 @@ from tests.unit.probing.desk import HOSTNAME, Desk, ready
 pytestmark = pytest.mark.django_db
 
 
+@pytest.fixture(autouse=True)
+def _same_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A task begins by closing stale connections; this test's own holds its open transaction."""
+    monkeypatch.setattr(tasks, "close_old_connections", lambda: None)
+
+
 @pytest.fixture
 def resolver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every name leads to 127.0.0.1; returns the names that were looked up."""
