@@ -17,21 +17,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from apps.pki.der import DerError, read_element
 from apps.pki.names import read_name
 from apps.probing.addresses import Policy
+from apps.probing.channel import READ_BYTES, Channel, Deadline, Stopped
 from apps.probing.handshake import Flight, read_flight
 from apps.probing.verdict import Asked
 
 Lookup = Callable[[str], list[str]]
-Result = TypeVar("Result")
 
-MOST_HANDSHAKE_BYTES = 256 * 1024
 MOST_HEAD_BYTES = 32 * 1024
 MOST_NAMES = 100
-READ_BYTES = 16 * 1024
 STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-5][0-9]{2})(?: [^\r\n]*)?")
 RAY = re.compile(rb"(?mi)^cf-ray:[ \t]*([0-9A-Za-z-]{1,64})[ \t]*\r?$")
 NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"})
@@ -54,31 +51,6 @@ class Visit:
     error: str = ""
     error_code: str = ""
     took_ms: int = 0
-
-
-class Stopped(Exception):
-    """The visit ends here."""
-
-    def __init__(self, code: str, sentence: str) -> None:
-        super().__init__(sentence)
-        self.code = code
-        self.sentence = sentence
-
-
-class Deadline:
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._end = time.monotonic() + seconds
-
-    def left(self) -> float:
-        """Seconds until the end. Raises Stopped when there are none."""
-        seconds = self._end - time.monotonic()
-        if seconds <= 0:
-            raise self.over()
-        return seconds
-
-    def over(self) -> Stopped:
-        return Stopped("deadline", f"No full answer came within {self.seconds:g} s.")
 
 
 def system_addresses(hostname: str) -> list[str]:
@@ -127,8 +99,9 @@ def _connected(hostname: str, addresses: list[str], policy: Policy, deadline: De
     for tried, address in enumerate(addresses):
         _check(hostname, address, policy, seen)
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        share = deadline.left() / (len(addresses) - tried)
         connection = socket.socket(family, socket.SOCK_STREAM)
-        connection.settimeout(deadline.left() / (len(addresses) - tried))
+        connection.settimeout(share)
         try:
             connection.connect((address, policy.port(address)))
         except OSError:
@@ -152,7 +125,7 @@ def _talk(connection: socket.socket, hostname: str, deadline: Deadline, seen: Vi
     with tempfile.TemporaryDirectory(prefix="byoca-probe-") as folder:
         keylog = Path(folder) / "keys"
         context.keylog_filename = str(keylog)
-        channel = _Channel(connection, context, hostname, deadline)
+        channel = Channel(connection, context, hostname, deadline)
         try:
             problem = _shake_hands(channel)
         finally:
@@ -177,7 +150,7 @@ def _shown_name(der: bytes) -> str:
         return f"#{der[:60].hex().upper()}"
 
 
-def _shake_hands(channel: _Channel) -> ssl.SSLError | None:
+def _shake_hands(channel: Channel) -> ssl.SSLError | None:
     """Returns the error that TLS ended with, if any. Raises Stopped for what ended below it."""
     try:
         channel.run(channel.tls.do_handshake)
@@ -201,12 +174,12 @@ def _end_badly(error: ssl.SSLError, seen: Visit) -> None:
     raise Stopped("handshake", f"The TLS handshake failed ({reason.lower().replace('_', ' ') or 'no reason given'}).")
 
 
-def _ask(channel: _Channel, hostname: str, seen: Visit) -> None:
+def _ask(channel: Channel, hostname: str, seen: Visit) -> None:
     """One GET without a certificate. In TLS 1.3 a server that insists on one says so only now."""
     request = (
         f"GET / HTTP/1.1\r\nHost: {hostname}\r\nUser-Agent: byoca-portal-probe\r\nAccept: */*\r\nConnection: close"
     )
-    channel.begin_answer()
+    channel.begin_answer(MOST_HEAD_BYTES)
     head, stopped = bytearray(), None
     try:
         channel.run(lambda: channel.tls.write(f"{request}\r\n\r\n".encode("ascii")))
@@ -244,61 +217,3 @@ def _note_answer(head: bytes, stopped: Stopped | None, seen: Visit) -> None:
     if not head:
         raise Stopped("closed", "The server closed the connection without an answer.")
     raise Stopped("not_http", "The answer is not HTTP.")
-
-
-class _Channel:
-    """TLS over a socket, with the bytes of the server's handshake kept. Each wait ends at the deadline."""
-
-    def __init__(self, connection: socket.socket, context: ssl.SSLContext, hostname: str, deadline: Deadline) -> None:
-        self._connection = connection
-        self._deadline = deadline
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
-        self.received = bytearray()
-        self._left = MOST_HANDSHAKE_BYTES
-        self._keeps = True
-
-    def begin_answer(self) -> None:
-        """The handshake is over: keep no more of its bytes, and take as many as the head of an answer may have."""
-        self._keeps, self._left = False, MOST_HEAD_BYTES
-
-    def run(self, step: Callable[[], Result]) -> Result:
-        """Do one thing of TLS, with as many sends and receives as it takes."""
-        while True:
-            try:
-                result = step()
-            except ssl.SSLWantReadError:
-                self._send()
-                self._receive()
-                continue
-            self._send()
-            return result
-
-    def _send(self) -> None:
-        data = self._outgoing.read()
-        self._connection.settimeout(self._deadline.left())
-        try:
-            self._connection.sendall(data)
-        except TimeoutError:
-            raise self._deadline.over() from None
-        except OSError:
-            # The server may have said why before it closed: that is read next.
-            return
-
-    def _receive(self) -> None:
-        self._connection.settimeout(self._deadline.left())
-        try:
-            data = self._connection.recv(READ_BYTES)
-        except TimeoutError:
-            raise self._deadline.over() from None
-        except OSError:
-            data = b""
-        self._left -= len(data)
-        if self._left < 0:
-            raise Stopped("too_large", "The server sent more than an answer needs.")
-        if not data:
-            self._incoming.write_eof()
-            return
-        if self._keeps:
-            self.received += data
-        self._incoming.write(data)

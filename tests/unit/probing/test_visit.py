@@ -10,6 +10,8 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apps.probing import visit as module
 from apps.probing.addresses import Policy
@@ -209,6 +211,13 @@ def test_control_characters_of_a_status_line_are_inert(serve: Serve) -> None:
 
 def test_names_that_are_no_names_are_shown_as_hex() -> None:
     assert module._shown_name(b"\x30\x05\x01") == "#300501"
+
+
+@given(st.binary(max_size=120), st.sampled_from([b"", b"\x30\x20\x31\x1e\x30\x1c\x06\x03\x55\x04\x03\x1e\x15"]))
+def test_any_name_of_a_stranger_can_be_shown_and_stored(noise: bytes, head: bytes) -> None:
+    shown = module._shown_name(head + noise)
+    assert shown.isprintable()
+    shown.encode("utf-8")
 
 
 # Addresses.
