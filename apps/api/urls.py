@@ -17,6 +17,7 @@ from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnV
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
 from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView
 from apps.api.views.fallback import UnknownPathView
+from apps.api.views.probes import HostnameProbeView
 from apps.api.views.rehearsals import RehearsalsView
 from apps.api.views.requests import (
     ApproveView,
@@ -58,6 +59,7 @@ urlpatterns = [
     path("v1/hostnames/<str:fqdn>/", HostnameView.as_view(), name="hostname"),
     path("v1/hostnames/<str:fqdn>/as-of/", AsOfView.as_view(), name="as-of"),
     path("v1/rehearsals/", RehearsalsView.as_view(), name="rehearsals"),
+    path("v1/hostnames/<str:fqdn>/probe/", HostnameProbeView.as_view(), name="hostname-probe"),
     path("v1/associations/", AssociationsView.as_view(), name="associations"),
     path("v1/drift/", DriftView.as_view(), name="drift"),
     path("v1/changes/<uuid:change_id>/", ChangeView.as_view(), name="change"),

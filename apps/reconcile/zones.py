@@ -6,7 +6,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections
 from django.utils import timezone
 
 from apps.cloudflare.client import Client
@@ -37,7 +36,6 @@ VERIFY_AGAIN_S = 2.0
 
 def run_zone(zone_id: UUID) -> None:
     """Take the zone's lease and bring it up to date. Does nothing when it is not due or somebody else has it."""
-    close_old_connections()
     lease = claim(kind="zone", subject_id=zone_id, worker=this_process(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return

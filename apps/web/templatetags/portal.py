@@ -91,6 +91,11 @@ REHEARSALS = {
     "refused_no_association": ("Refused: no association", "failed", "bad"),
     "refused_certificate": ("Refused: certificate", "failed", "bad"),
 }
+PROBES = {
+    "agrees": ("Agrees", "ok", "ok"),
+    "contradicts": ("Disagrees", "failed", "bad"),
+    "cannot_tell": ("Cannot tell", "unknown", "neu"),
+}
 TABLES = {
     "answer": ANSWERS,
     "association": ASSOCIATIONS,
@@ -101,6 +106,7 @@ TABLES = {
     "step": STEPS,
     "drift": DRIFTS,
     "rehearsal": REHEARSALS,
+    "probe": PROBES,
 }
 
 
@@ -258,6 +264,10 @@ ACTS = {
     "break_glass:reviewed": "closed the review",
     "drift:found": "found drift",
     "drift:resolved": "saw the drift end",
+    "probe:setting_changed": "changed the probing of the account",
+    "probe:asked": "asked for a probe",
+    "probe:contradicts": "found that the probe disagrees",
+    "probe:contradiction_ended": "saw the probe's contradiction end",
     "edge:list_changed_outside": "found the list changed outside the portal",
     "edge:rule_changed_outside": "found a block rule changed outside the portal",
 }

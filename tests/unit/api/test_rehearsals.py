@@ -48,7 +48,15 @@ def account(root: Made) -> Account:
     zone = Zone.objects.get(account=account, name="pay.example")
     at_edge(ca, zone, HOST)
     rule = make_rule("byoca-1-0", "block", [HOST], frozenset({root.ski}))
-    found = {"ref": rule.ref, "action": "block", "expression": rule.expression, "enabled": True, "description": ""}
+    found = {
+        "id": "1",
+        "position": 0,
+        "description": "",
+        "ref": rule.ref,
+        "action": "block",
+        "expression": rule.expression,
+        "enabled": True,
+    }
     EdgeRules.objects.create(zone=zone, rules=[found], read_at=timezone.now(), changed_at=timezone.now())
     return account
 

@@ -44,7 +44,15 @@ class Stage:
         rule = make_rule("byoca-1-0", action, hostnames, wanted)
         now = timezone.now()
         row, _ = EdgeRules.objects.get_or_create(zone=self.pay, defaults={"read_at": now, "changed_at": now})
-        found = {"ref": rule.ref, "action": action, "expression": rule.expression, "enabled": enabled}
+        found = {
+            "id": "1",
+            "position": 0,
+            "description": "",
+            "ref": rule.ref,
+            "action": action,
+            "expression": rule.expression,
+            "enabled": enabled,
+        }
         row.rules = [*row.rules, {**found, "description": ""}]
         row.save()
 
