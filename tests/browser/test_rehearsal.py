@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Visitor
@@ -30,6 +31,25 @@ def test_the_answer_comes_while_pasting_and_a_key_never_leaves(sign_in: Callable
     expect(page.get_by_role("alert").get_by_text("There is nothing to read")).to_be_visible()
     assert sent
     assert not any(line in body for body in sent for line in leaf.key_pem.splitlines()[1:-1])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_an_answer_is_accessible_and_fits(sign_in: Callable[..., Visitor], scheme: str, width: int) -> None:
+    leaf = make_leaf("stranger", issuer=make_ca("Stranger Root"))
+    visitor = sign_in("engineer", color_scheme=scheme)
+    visitor.page.set_viewport_size({"width": width, "height": 900})
+    for path, said in (
+        ("/rehearsal/", "Not accepted anywhere"),
+        ("/hostnames/legacy.northwind-pay.example/", "Refused"),
+    ):
+        page = visitor.go(path)
+        page.get_by_label("Client certificate (PEM)").fill(leaf.pem)
+        expect(page.locator("#rehearsal .answer b")).to_have_text(said)
+        visitor.shot(f"rehearsal-{said.split()[0]}-{width}-{scheme}")
+        assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        violations = Axe().run(page).response["violations"]
+        assert [(found["id"], [node["target"] for node in found["nodes"]]) for found in violations] == []
 
 
 def test_it_works_without_script(browser: Browser, portal: PortalProcess, sign_in: Callable[..., Visitor]) -> None:
