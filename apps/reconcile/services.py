@@ -10,7 +10,8 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.authorities.models import CertificateAuthority
-from apps.coverage.models import CoverageRequest, RequestPlan
+from apps.coverage.models import CoverageRequest, Kind, RequestPlan
+from apps.coverage.rotation_services import request_overlap, request_release
 from apps.coverage.selectors import request_by_id
 from apps.coverage.services import create_request, locked_request, retry_requests
 from apps.coverage.services import store_plan as store_request_plan
@@ -46,6 +47,19 @@ def submit_request(
     """
     text = hostnames if isinstance(hostnames, str) else "\n".join(hostnames)
     request = create_request(by=by, kind=kind, ca=ca, mode=mode, text=text, reason=reason, ticket=ticket, team=team)
+    return _planned(request, by)
+
+
+def submit_rotation(*, by: Actor, ca_id: UUID, kind: str, reason: str, ticket: str = "") -> CoverageRequest:
+    """Send the overlap (`cover`) or the release (`uncover`) of a rotation, planned like any request (F23).
+
+    Raises Conflict when the rotation is not at that step.
+    """
+    ask = request_overlap if kind == Kind.COVER else request_release
+    return _planned(ask(by=by, ca_id=ca_id, reason=reason, ticket=ticket), by)
+
+
+def _planned(request: CoverageRequest, by: Actor) -> CoverageRequest:
     try:
         plan_request(request.pk, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S, first_only=True)
     except PortalError as error:
