@@ -263,7 +263,7 @@ def record_expiry(*, by: Actor, account: Account, now: datetime) -> list[ExpiryN
     found = []
     for ca in CertificateAuthority.objects.filter(account=account, state__in=HOLDING).exclude(state=CaState.FAILED):
         threshold = threshold_at(ca.not_after, now)
-        if threshold is None or ca.expiry_notices.filter(threshold_days__lte=threshold).exists():
+        if threshold is None or ca.expiry_notices.filter(threshold_days__lt=threshold).exists():
             continue
         notice, fresh = ExpiryNotice.objects.get_or_create(
             ca=ca, threshold_days=threshold, defaults={"noticed_at": now}
