@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from apps.web.views import associations, audit, cas, changes, hostnames, overview, requests, settings
+from apps.web.views import associations, audit, cas, changes, hostnames, overview, requests, rotation, settings
 
 
 class ExportKind:
@@ -37,6 +37,11 @@ urlpatterns = [
     path("cas/<uuid:ca_id>/pem", cas.pem, name="ca-pem"),
     path("cas/<uuid:ca_id>/retry/", cas.retry, name="ca-retry"),
     path("cas/<uuid:ca_id>/delete/", cas.delete, name="ca-delete"),
+    path("cas/<uuid:ca_id>/replace/", rotation.replace, name="ca-replace"),
+    path("cas/<uuid:ca_id>/replace/link/", rotation.link, name="ca-replace-link"),
+    path("cas/<uuid:ca_id>/replace/cover/", rotation.cover, name="ca-replace-cover"),
+    path("cas/<uuid:ca_id>/replace/confirm/", rotation.confirm, name="ca-replace-confirm"),
+    path("cas/<uuid:ca_id>/replace/release/", rotation.release, name="ca-replace-release"),
     path("hostnames/", hostnames.index, name="hostnames"),
     path("hostnames/<str:fqdn>/", hostnames.detail, name="hostname"),
     path("requests/", requests.index, name="requests"),

@@ -186,7 +186,7 @@ def test_a_retry_takes_a_slot_only_when_one_is_free() -> None:
     ca = make_ca(account, live=False)
     move_ca(by=SETUP, ca_id=ca.pk, target=CaState.FAILED, action="ca:push_failed", why="no slot")
     make_ca(account, name="Taken")
-    with pytest.raises(Conflict, match="All 1 slots are used.*Held by: Taken"):
+    with pytest.raises(Conflict, match=r"All 1 slots are used.*Held by: Taken"):
         retry_ca(by=actor(Role.ENGINEER), ca_id=ca.pk)
 
 
