@@ -61,6 +61,7 @@ urlpatterns = [
     path("accounts/switch/", settings.switch, name="account-switch"),
     path("accounts/<uuid:account_id>/token/", settings.account_token, name="account-token"),
     path("accounts/<uuid:account_id>/mode/", settings.account_mode, name="account-mode"),
+    path("accounts/<uuid:account_id>/slots/", settings.account_slots, name="account-slots"),
     path("settings/tokens/", settings.tokens, name="tokens"),
     path("settings/tokens/<int:token_id>/revoke/", settings.token_revoke, name="token-revoke"),
     path("api/docs/", settings.api_docs, name="api-docs"),

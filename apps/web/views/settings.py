@@ -17,7 +17,7 @@ from apps.identity.models import ApiToken
 from apps.identity.services import create_token, revoke_token
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
-from apps.inventory.services import add_account, replace_token, set_mode
+from apps.inventory.services import add_account, replace_token, set_mode, set_slot_limit
 from apps.outbox.models import OutboxEntry
 from apps.web.context import actor_of
 from apps.web.views.base import back_to
@@ -37,6 +37,10 @@ def accounts(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"{account.name} is added and read now.")
             return redirect("accounts")
+    return _accounts_page(request, values)
+
+
+def _accounts_page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
     values["rows"] = [
         (account, slots_of(account), entries.get(account.pk), [(z, entries.get(z.pk)) for z in zones_of(account)])
@@ -55,6 +59,19 @@ def account_token(request: HttpRequest, account_id: UUID) -> HttpResponse:
 @require_POST
 def account_mode(request: HttpRequest, account_id: UUID) -> HttpResponse:
     set_mode(by=actor_of(request), account_id=account_id, mode=request.POST.get("mode", ""))
+    return redirect("accounts")
+
+
+@require_POST
+def account_slots(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    typed, reason = request.POST.get("slot_limit", "").strip(), request.POST.get("reason", "")
+    try:
+        limit = int(typed) if typed.isascii() and typed.isdigit() else -1
+        account = set_slot_limit(by=actor_of(request), account_id=account_id, slot_limit=limit, reason=reason)
+    except Invalid as refused:
+        slots = {"account": account_id, "slot_limit": typed, "reason": reason}
+        return _accounts_page(request, {"errors": refused.details, "form": {}, "slots_form": slots})
+    messages.success(request, f"{account.name} counts with {account.slot_limit} CA slots.")
     return redirect("accounts")
 
 
