@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
@@ -36,7 +36,6 @@ GIVEN_UP_S = 60.0
 
 def run_account(account_id: UUID) -> None:
     """Take the account's lease and bring it up to date. Does nothing when it is not due or somebody else has it."""
-    close_old_connections()
     lease = claim(kind="account", subject_id=account_id, worker=worker_name(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return

@@ -16,6 +16,7 @@ from apps.reconcile.zones import run_zone
 @shared_task(name="reconcile.account")
 def reconcile_account(account_id: str) -> None:
     """Bring one account up to date, if it is due."""
+    close_old_connections()
     run_account(UUID(account_id))
     plan_waiting_requests(UUID(account_id))
 

@@ -109,14 +109,17 @@ def _cover(visitor: Visitor, reviewer: Visitor, old_id: str) -> None:
     page.get_by_role("button", name="Ask for both CAs").click()
     expect(page.get_by_role("heading", name=f"{NEW} joins the hostnames")).to_be_visible()
     look(visitor, "4-waiting")
-    _approve(visitor, reviewer)
+    _approve(visitor, reviewer, says=f"priority to the most recently deployed: {NEW}, then {OLD}")
     expect(page.get_by_role("heading", name="Have the clients moved?")).to_be_visible(timeout=ARRIVES_MS)
 
 
-def _approve(visitor: Visitor, reviewer: Visitor) -> None:
+def _approve(visitor: Visitor, reviewer: Visitor, says: str = "") -> None:
     link = visitor.page.get_by_role("main").get_by_role("link", name="REQ-").first
     page = reviewer.go(str(link.get_attribute("href")))
-    reviewer.shot("rotation-review")
+    reviewer.shot(f"rotation-review-{'cover' if says else 'release'}")
+    expect(page.get_by_role("main")).to_contain_text(says)
+    # The rule before and the rule after, per zone: the bridge between them is among the steps only.
+    expect(page.locator(".diff.rule")).to_have_count(4)
     page.get_by_role("button", name="Submit review").click()
 
 

@@ -23,6 +23,7 @@ from apps.outbox.models import OutboxEntry
 from apps.outbox.services import mark_due
 from apps.reconcile.accounts import run_account
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS
+from apps.reconcile.services import plan_waiting_requests, submit_request
 from tests.certs import make_ca as make_certificate
 from tests.edge_proxy import EdgeProxy, Spoil
 from tests.factories import SETUP, actor
@@ -312,6 +313,21 @@ def test_a_ca_deleted_outside_is_gone_is_not_created_again_and_comes_back_when_i
     assert slots_of(desk.account).used == 1
     desk.run()
     assert len(desk.uploads()) == 1
+
+
+def test_no_plan_is_built_while_the_lists_of_a_new_ca_cannot_be_read(desk: Desk) -> None:
+    ca = desk.arrived()
+    # As when neither the listing nor the certificate itself shows a CA that was just uploaded.
+    EdgeCertificate.objects.filter(cloudflare_id=ca.cloudflare_id).delete()
+    asked = {"kind": "cover", "mode": "block", "hostnames": ["api.northwind.example"], "reason": "Launch"}
+    request = submit_request(by=desk.engineer, ca=ca, **asked)
+    assert (request.state, request.plans.count()) == ("planning", 0)
+    desk.run()
+    plan_waiting_requests(desk.account.pk)
+    request.refresh_from_db()
+    assert request.state == "waiting"
+    (zone,) = request.plans.get().document["zones"]
+    assert zone["lists"][0]["adds"] == ["api.northwind.example"]
 
 
 def deleting(desk: Desk) -> CertificateAuthority:
