@@ -162,6 +162,7 @@ def test_a_rotation_without_a_free_slot_says_so_before_anything_is_pasted(
     sign_in: SignIn, portal: PortalProcess
 ) -> None:
     ca = upload(portal, make_ca("Crowded").pem, "Crowded")
+    upload(portal, make_ca("Spare").pem, "Spare")
     used = len([row for row in _cas(portal) if row["state"] == "live"]) + 1  # and the one from outside the portal
     admin = sign_in("admin")
     page = admin.go("/accounts/")
@@ -183,3 +184,13 @@ def test_a_rotation_without_a_free_slot_says_so_before_anything_is_pasted(
     look(engineer, "no-slot")
     page = engineer.go(f"/cas/upload/?replaces={ca['id']}")
     expect(page.get_by_role("heading", name="No slot is free, and a rotation needs one")).to_be_visible()
+
+    # A CA that is here already needs no slot.
+    page = engineer.go(f"/cas/{ca['id']}/replace/")
+    page.get_by_label("CA that takes over").select_option(
+        label=page.locator("#replacement option", has_text="Spare").inner_text()
+    )
+    page.get_by_label("Why this one?").fill("Same PKI, uploaded last week.")
+    page.get_by_role("button", name="Use this CA").click()
+    expect(page.get_by_role("heading", name="Delete Crowded")).to_be_visible()
+    look(engineer, "linked")
