@@ -11,7 +11,7 @@ from drf_spectacular.renderers import (
 )
 from drf_spectacular.views import SpectacularAPIView
 
-from apps.api.views.accounts import AccountsView, ZonesView
+from apps.api.views.accounts import AccountsView, SlotLimitView, ZonesView
 from apps.api.views.audit import AuditView
 from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
@@ -27,6 +27,7 @@ from apps.api.views.requests import (
     RequestView,
     WithdrawView,
 )
+from apps.api.views.rotation import RotationConfirmView, RotationReleaseView, RotationView
 
 app_name = "api"
 
@@ -41,11 +42,15 @@ schema = SpectacularAPIView.as_view(
 urlpatterns = [
     path("schema/", schema, name="schema"),
     path("v1/accounts/", AccountsView.as_view(), name="accounts"),
+    path("v1/accounts/<str:account_id>/slot-limit/", SlotLimitView.as_view(), name="slot-limit"),
     path("v1/zones/", ZonesView.as_view(), name="zones"),
     path("v1/cas/inspect/", InspectView.as_view(), name="inspect"),
     path("v1/cas/", CasView.as_view(), name="cas"),
     path("v1/cas/<str:ca_id>/", CaView.as_view(), name="ca"),
     path("v1/cas/<str:ca_id>/retry/", CaRetryView.as_view(), name="ca-retry"),
+    path("v1/cas/<str:ca_id>/rotation/", RotationView.as_view(), name="rotation"),
+    path("v1/cas/<str:ca_id>/rotation/confirm/", RotationConfirmView.as_view(), name="rotation-confirm"),
+    path("v1/cas/<str:ca_id>/rotation/release/", RotationReleaseView.as_view(), name="rotation-release"),
     path("v1/requests/", RequestsView.as_view(), name="requests"),
     path("v1/requests/<int:request_id>/", RequestView.as_view(), name="request"),
     path("v1/requests/<int:request_id>/approve/", ApproveView.as_view(), name="approve"),

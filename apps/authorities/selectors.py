@@ -35,10 +35,11 @@ class SlotHolder:
 
 @dataclass(frozen=True)
 class SlotLedger:
-    """The account's CA slots: what Cloudflare returned, plus uploads of ours it does not know yet."""
+    """The account's CA slots: what Cloudflare returned, plus CAs of ours that its list does not show now."""
 
     limit: int
     holders: tuple[SlotHolder, ...]
+    read_at: datetime | None = None
 
     @property
     def used(self) -> int:
@@ -47,6 +48,12 @@ class SlotLedger:
     @property
     def free(self) -> int:
         return max(self.limit - self.used, 0)
+
+    @property
+    def labels(self) -> str:
+        """Who holds the slots, as the end of a sentence; what others uploaded is marked."""
+        names = [holder.label if holder.ca else f"{holder.label} (uploaded outside)" for holder in self.holders]
+        return ", ".join(names) or "nobody"
 
 
 @dataclass(frozen=True)
@@ -102,11 +109,29 @@ def slots_of(account: Account) -> SlotLedger:
         ca = ours.get(row.cloudflare_id)
         label, state = (ca.name, ca.state) if ca else (str(row), "unexpected")
         holders.append(SlotHolder(label, ca, row, state, row.expires_at, counts.get(row.cloudflare_id, 0)))
-    known = {holder.edge.fingerprint for holder in holders if holder.edge}
-    for ca in cas_of(account).filter(state__in=RESERVING):
-        if ca.fingerprint not in known:
-            holders.append(SlotHolder(ca.name, ca, None, ca.state, ca.not_after, 0))  # noqa: PERF401
-    return SlotLedger(account.slot_limit, tuple(holders))
+    listed = {holder.edge.fingerprint for holder in holders if holder.edge}
+    shown = {holder.ca.pk for holder in holders if holder.ca}
+    holders += [
+        SlotHolder(ca.name, ca, None, ca.state, ca.not_after, 0)
+        for ca in cas_of(account).filter(state__in=RESERVING)
+        if ca.pk not in shown and ca.fingerprint not in listed
+    ]
+    return SlotLedger(account.slot_limit, tuple(holders), account.read_at)
+
+
+def slot_for(fingerprint: str, slots: SlotLedger) -> bool:
+    """Whether a CA with this fingerprint may be sent: a slot is free, or the account holds the certificate already."""
+    return slots.free > 0 or any(holder.edge and holder.edge.fingerprint == fingerprint for holder in slots.holders)
+
+
+def no_slot_words(slots: SlotLedger) -> str:
+    return f"All {slots.limit} slots are used. Remove or replace a CA to free one. Held by: {slots.labels}."
+
+
+def cas_ending(account: Account) -> list[CertificateAuthority]:
+    """CAs of the account that came within a threshold of their end (`ExpiryNotice`), the first to end first."""
+    rows = cas_of(account).filter(state__in=HOLDING).exclude(expiry_notices=None)
+    return list(rows.prefetch_related("expiry_notices").order_by("not_after"))
 
 
 def inspect_upload(*, account: Account, data: bytes | str, name: str, now: datetime) -> UploadInspection:
@@ -158,6 +183,6 @@ def _slot_free(account: Account, facts: CertificateFacts, slots: SlotLedger) -> 
             "slot_free",
             Severity.REFUSE,
             f"All {slots.limit} slots are used",
-            "Remove or replace a CA to free one. Held by: " + ", ".join(holder.label for holder in slots.holders) + ".",
+            f"Remove or replace a CA to free one. Held by: {slots.labels}.",
         )
     return Finding("slot_free", Severity.PASSED, "A slot is free", f"This takes slot {slots.used + 1} of {slots.limit}")

@@ -15,6 +15,7 @@ from apps.web.views import (
     overview,
     rehearsal,
     requests,
+    rotation,
     settings,
 )
 
@@ -48,6 +49,11 @@ urlpatterns = [
     path("cas/<uuid:ca_id>/pem", cas.pem, name="ca-pem"),
     path("cas/<uuid:ca_id>/retry/", cas.retry, name="ca-retry"),
     path("cas/<uuid:ca_id>/delete/", cas.delete, name="ca-delete"),
+    path("cas/<uuid:ca_id>/replace/", rotation.replace, name="ca-replace"),
+    path("cas/<uuid:ca_id>/replace/link/", rotation.link, name="ca-replace-link"),
+    path("cas/<uuid:ca_id>/replace/cover/", rotation.cover, name="ca-replace-cover"),
+    path("cas/<uuid:ca_id>/replace/confirm/", rotation.confirm, name="ca-replace-confirm"),
+    path("cas/<uuid:ca_id>/replace/release/", rotation.release, name="ca-replace-release"),
     path("hostnames/", hostnames.index, name="hostnames"),
     path("hostnames/<str:fqdn>/", hostnames.detail, name="hostname"),
     path("rehearsal/", rehearsal.rehearsal, name="rehearsal"),
@@ -75,6 +81,7 @@ urlpatterns = [
     path("accounts/<uuid:account_id>/token/", settings.account_token, name="account-token"),
     path("accounts/<uuid:account_id>/mode/", settings.account_mode, name="account-mode"),
     path("accounts/<uuid:account_id>/probing/", settings.account_probing, name="account-probing"),
+    path("accounts/<uuid:account_id>/slots/", settings.account_slots, name="account-slots"),
     path("settings/tokens/", settings.tokens, name="tokens"),
     path("settings/tokens/<int:token_id>/revoke/", settings.token_revoke, name="token-revoke"),
     path("api/docs/", settings.api_docs, name="api-docs"),

@@ -9,6 +9,7 @@ from rest_framework import serializers
 from apps.api.serializers.common import (
     AccountQuerySerializer,
     AccountRefSerializer,
+    CaRefSerializer,
     OneOf,
     StrictSerializer,
     TeamRefSerializer,
@@ -53,6 +54,9 @@ class CaBodySerializer(StrictSerializer):
             "invalid": "Use a team's slug.",
         },
         help_text="A team's slug.",
+    )
+    replaces = serializers.CharField(
+        required=False, allow_null=True, default=None, help_text="The live CA that this one takes over from: its id."
     )
 
 
@@ -99,12 +103,18 @@ class InspectionSerializer(serializers.Serializer[Any]):
 
 
 class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
-    """A CA. `cloudflare_id` is null until the edge knows it; `state` ends at `live`."""
+    """A CA. `cloudflare_id` is null until the edge knows it; `state` ends at `live`.
+
+    `expiry_threshold_days` is the nearest mark before its end that was reached and recorded.
+    """
 
     cloudflare_id = serializers.SerializerMethodField()
     client_issuers = serializers.SerializerMethodField()
     account = AccountRefSerializer()
     owner_team = TeamRefSerializer(allow_null=True)
+    replaces = CaRefSerializer(allow_null=True)
+    replaced_by = CaRefSerializer(allow_null=True)
+    expiry_threshold_days = serializers.SerializerMethodField()
     uploaded_by = serializers.CharField(source="uploaded_by_label")
     findings = serializers.ListField(child=serializers.DictField(), help_text="Cautions at the upload.")
     facts = serializers.DictField()
@@ -113,13 +123,17 @@ class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
         model = CertificateAuthority
         fields = (
             "id", "cloudflare_id", "account", "name", "state", "state_reason", "fingerprint", "ski",
-            "not_before", "not_after", "client_issuers", "owner_team", "reason", "facts", "findings",
-            "pem", "uploaded_by", "created_at", "live_at", "deleted_at", "delete_reason",
+            "not_before", "not_after", "expiry_threshold_days", "client_issuers", "replaces", "replaced_by",
+            "owner_team", "reason", "facts", "findings", "pem", "uploaded_by", "created_at", "live_at", "deleted_at",
+            "delete_reason",
         )  # fmt: skip
         read_only_fields = fields
 
     def get_cloudflare_id(self, ca: CertificateAuthority) -> str | None:
         return ca.cloudflare_id or None
+
+    def get_expiry_threshold_days(self, ca: CertificateAuthority) -> int | None:
+        return min((notice.threshold_days for notice in ca.expiry_notices.all()), default=None)
 
     def get_client_issuers(self, ca: CertificateAuthority) -> str | None:
         return ca.client_issuers or None

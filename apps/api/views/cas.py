@@ -47,7 +47,8 @@ class CasView(ApiView):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         query = self.query(request, CaQuerySerializer)
-        rows = cas_of(account_named(query.get("account"))).select_related("account", "owner_team")
+        rows = cas_of(account_named(query.get("account"))).select_related("account", "owner_team", "replaces")
+        rows = rows.prefetch_related("expiry_notices")
         wanted = query.get("state")
         rows = rows.filter(state=wanted) if wanted else rows.exclude(state=CaState.DELETED)
         return self.paged(request, rows, CaSerializer)
@@ -66,6 +67,7 @@ class CasView(ApiView):
             client_issuers=body["client_issuers"] or "",
             owner_team=body["owner_team"],
             reason=body["reason"],
+            replaces=ca_by_id(body["replaces"]) if body["replaces"] else None,
         )
         return Response(CaSerializer(ca).data, status=status.HTTP_201_CREATED)
 

@@ -200,6 +200,15 @@ def time_left(until: datetime | None) -> str:
 
 
 @register.filter
+def expires_in(until: datetime) -> str:
+    """`expires in 28 days`, `expires today`, `expired 3 days ago`."""
+    left = until - timezone.now()
+    if left.total_seconds() <= 0:
+        return "expired today" if left.days == -1 else f"expired {plural(-left.days - 1, 'day')} ago"
+    return f"expires in {plural(left.days, 'day')}" if left.days else "expires today"
+
+
+@register.filter
 def expires_soon(until: datetime | None) -> bool:
     return until is not None and (until - timezone.now()).days < 90
 
@@ -239,6 +248,15 @@ ACTS = {
     "ca:live": "saw the CA live",
     "ca:push_failed": "could not send the CA",
     "ca:retried": "tried the upload again",
+    "ca:upload_sent": "sent the CA to Cloudflare",
+    "ca:deletion_sent": "sent the deletion to Cloudflare",
+    "ca:answer_lost": "got no answer and reads on",
+    "ca:write_refused": "was refused by Cloudflare",
+    "ca:replacement_set": "said that it takes over from another CA",
+    "ca:overlap_requested": "asked for the new CA on every hostname",
+    "ca:clients_confirmed": "confirmed that the clients moved",
+    "ca:release_requested": "asked for the hostnames to leave the CA",
+    "ca:expiry_reached": "saw the CA come near its end",
     "ca:deletion_requested": "asked for the CA to be deleted",
     "ca:deletion_parked": "stopped the deletion",
     "ca:deleted": "deleted the CA",

@@ -28,7 +28,7 @@ from apps.web.views.base import account_of, page_of, pasted_or_chosen
 MOVING = {"queued", "pushing", "deleting"}
 # The form asks, and "unknown" is an answer; the service refuses where none was given.
 ISSUERS = {"self": "self", "unknown": ""}
-UPLOAD_FIELDS = ("name", "owner_team", "reason", "client_issuers")
+UPLOAD_FIELDS = ("name", "owner_team", "reason", "client_issuers", "replaces")
 
 
 @require_GET
@@ -74,6 +74,8 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
         "request_count": requests,
         "events": events_matching(subject_type="ca", subject_id=str(ca.pk))[:12] if may_audit else [],
         "may_audit": may_audit,
+        "successor": ca.replaced_by,
+        "notice": ca.expiry_notices.order_by("threshold_days").first(),
         "freshness": edge_freshness(ca.account),
         **more,
     }
@@ -110,9 +112,11 @@ def _inspected(request: HttpRequest) -> dict[str, Any]:
 def upload(request: HttpRequest) -> HttpResponse:
     actor, account = actor_of(request), account_of(request)
     actor.require(Permission.CA_UPLOAD)
-    values: dict[str, Any] = {"teams": Team.objects.all(), "errors": {}, "form": {}}
+    replaced = _replaced(request)
+    values: dict[str, Any] = {"teams": Team.objects.all(), "errors": {}, "form": {}, "replaced": replaced}
     if request.method == "GET":
-        return render(request, "cas/upload.html", {**values, "slots": slots_of(account)})
+        form = {"owner_team": replaced.owner_team.slug} if replaced and replaced.owner_team else {}
+        return render(request, "cas/upload.html", {**values, "form": form, "slots": slots_of(account)})
     form = {name: request.POST.get(name, "") for name in UPLOAD_FIELDS}
     values |= {"form": form, **_inspected(request)}
     if "check" in request.POST:
@@ -121,13 +125,19 @@ def upload(request: HttpRequest) -> HttpResponse:
         ca = admit_ca(
             by=actor, account=account, name=form["name"], data=pasted_or_chosen(request), reason=form["reason"],
             client_issuers=ISSUERS.get(form["client_issuers"], "unanswered"),
-            owner_team=Team.objects.filter(slug=form["owner_team"]).first(),
+            owner_team=Team.objects.filter(slug=form["owner_team"]).first(), replaces=replaced,
         )  # fmt: skip
     except Invalid as refused:
         values |= {"errors": refused.details, "pem": _kept_pem(request, values)}
         return render(request, "cas/upload.html", values, status=400)
     messages.success(request, f"{ca.name} is queued for upload.")
-    return redirect("ca", ca_id=ca.pk)
+    return redirect("ca-replace", ca_id=replaced.pk) if replaced else redirect("ca", ca_id=ca.pk)
+
+
+def _replaced(request: HttpRequest) -> CertificateAuthority | None:
+    """The CA that the upload takes over from, when it comes from a rotation."""
+    named = (request.POST if request.method == "POST" else request.GET).get("replaces", "")
+    return ca_by_id(named) if named else None
 
 
 def _kept_pem(request: HttpRequest, values: dict[str, Any]) -> str:

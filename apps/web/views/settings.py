@@ -17,7 +17,7 @@ from apps.identity.models import ApiToken
 from apps.identity.services import create_token, revoke_token
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
-from apps.inventory.services import add_account, replace_token, set_mode
+from apps.inventory.services import add_account, replace_token, set_mode, set_slot_limit
 from apps.outbox.models import OutboxEntry
 from apps.probing.selectors import setting_of
 from apps.probing.services import set_probing
@@ -39,10 +39,10 @@ def accounts(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"{account.name} is added and read now.")
             return redirect("accounts")
-    return _accounts(request, values)
+    return _accounts_page(request, values)
 
 
-def _accounts(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
+def _accounts_page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
     values["rows"] = [
         (account, slots_of(account), entries.get(account.pk), [(z, entries.get(z.pk)) for z in zones_of(account)])
@@ -74,8 +74,21 @@ def account_probing(request: HttpRequest, account_id: UUID) -> HttpResponse:
         set_probing(by=actor_of(request), account_id=account_id, enabled=enabled, **form)
     except Invalid as refused:
         given = {**form, "account": account_id, "enabled": enabled, "errors": refused.details}
-        return _accounts(request, {"errors": refused.details, "form": {}, "probing_form": given})
+        return _accounts_page(request, {"errors": refused.details, "form": {}, "probing_form": given})
     messages.success(request, f"Probing is {'on' if enabled else 'off'}.")
+    return redirect("accounts")
+
+
+@require_POST
+def account_slots(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    typed, reason = request.POST.get("slot_limit", "").strip(), request.POST.get("reason", "")
+    try:
+        limit = int(typed) if typed.isascii() and typed.isdigit() else -1
+        account = set_slot_limit(by=actor_of(request), account_id=account_id, slot_limit=limit, reason=reason)
+    except Invalid as refused:
+        slots = {"account": account_id, "slot_limit": typed, "reason": reason}
+        return _accounts_page(request, {"errors": refused.details, "form": {}, "slots_form": slots})
+    messages.success(request, f"{account.name} counts with {account.slot_limit} CA slots.")
     return redirect("accounts")
 
 

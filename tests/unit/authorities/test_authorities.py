@@ -9,7 +9,7 @@ import pytest
 from apps.audit.models import AuditEvent
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import ca_by_id, inspect_upload, slots_of
-from apps.authorities.services import admit_ca, delete_ca, move_ca, retry_ca
+from apps.authorities.services import admit_ca, begin_write, delete_ca, end_write, move_ca, retry_ca
 from apps.authorities.states import CaState
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.permissions import Role
@@ -179,3 +179,40 @@ def test_a_ca_that_never_reached_the_edge_ends_at_once() -> None:
     gone = delete_ca(by=actor(Role.ENGINEER), ca_id=ca.pk, reason="Wrong file")
     assert (gone.state, gone.deleted_at is not None) == ("deleted", True)
     assert CertificateAuthority.objects.filter(pk=ca.pk).exists()
+
+
+def test_a_retry_takes_a_slot_only_when_one_is_free() -> None:
+    account = make_account(slot_limit=1)
+    ca = make_ca(account, live=False)
+    move_ca(by=SETUP, ca_id=ca.pk, target=CaState.FAILED, action="ca:push_failed", why="no slot")
+    make_ca(account, name="Taken")
+    with pytest.raises(Conflict, match=r"All 1 slots are used.*Held by: Taken"):
+        retry_ca(by=actor(Role.ENGINEER), ca_id=ca.pk)
+
+
+def test_a_ca_that_the_listing_does_not_show_keeps_its_slot() -> None:
+    account = make_account(slot_limit=1)
+    ca = make_ca(account, name="Just arrived")
+    EdgeCertificate.objects.all().delete()
+    assert [(holder.label, holder.edge) for holder in slots_of(account).holders] == [("Just arrived", None)]
+    delete_ca(by=actor(Role.ENGINEER), ca_id=ca.pk, reason="x")
+    assert slots_of(account).free == 0
+    move_ca(by=SETUP, ca_id=ca.pk, target=CaState.DELETED, action="ca:deleted")
+    assert (slots_of(account).free, slots_of(account).labels) == (1, "nobody")
+
+
+def test_what_is_known_of_a_write_is_kept_until_the_state_moves() -> None:
+    ca = make_ca(make_account(), live=False)
+    move_ca(by=SETUP, ca_id=ca.pk, target=CaState.PUSHING, action="ca:push_started")
+    begin_write(by=SETUP, ca_id=ca.pk)
+    end_write(by=SETUP, ca_id=ca.pk, why="lost", unknown=True)
+    ca.refresh_from_db()
+    assert (ca.write_attempts, ca.write_sent_at is not None, ca.state_reason) == (1, True, "lost")
+    begin_write(by=SETUP, ca_id=ca.pk)
+    end_write(by=SETUP, ca_id=ca.pk, why="refused", unknown=False)
+    ca.refresh_from_db()
+    assert (ca.write_attempts, ca.write_sent_at) == (2, None)
+    events = AuditEvent.objects.filter(subject_id=str(ca.pk)).order_by("seq").values_list("action", flat=True)
+    assert list(events)[2:] == ["ca:upload_sent", "ca:answer_lost", "ca:upload_sent", "ca:write_refused"]
+    ca = move_ca(by=SETUP, ca_id=ca.pk, target=CaState.FAILED, action="ca:push_failed", why="no")
+    assert ca.write_attempts == 0
