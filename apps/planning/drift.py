@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apps.planning.diff import edge_modes
+from apps.planning.seen import edge_modes
 from apps.planning.state import DesiredZone, Mode, ObservedZone
 
 
