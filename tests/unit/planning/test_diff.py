@@ -342,11 +342,12 @@ def test_a_rule_of_ours_that_cannot_be_read_is_written_anew_before_any_hostname_
     assert [step.kind for step in kept.steps] == ["replace_list", "read_back_lists"]
 
 
-def test_a_hand_edited_rule_that_is_replaced_never_opens_what_it_quotes() -> None:
-    old = approved({A: [API, APP], B: [DB]}, {API: BLOCK, APP: BLOCK, DB: BLOCK})
+@pytest.mark.parametrize(("left", "right"), [(A, B), (B, A)])
+def test_a_hand_edited_rule_that_is_replaced_never_opens_what_it_quotes(left: str, right: str) -> None:
+    old = approved({left: [API, APP], right: [DB]}, {API: BLOCK, APP: BLOCK, DB: BLOCK})
     hand = [edited(state) for state in rules_for(old)]
-    desired = approved({A: [API], B: [APP, DB]}, {API: BLOCK, APP: BLOCK, DB: BLOCK}, releases={A: [APP]})
-    observed = edge({A: [API, APP], B: [APP, DB]}, hand)
+    desired = approved({left: [API], right: [APP, DB]}, old.modes, releases={left: [APP]})
+    observed = edge({left: [API, APP], right: [APP, DB]}, hand)
     plan = steps_for(desired, observed)
     assert _ours(apply_plan(observed, plan)) == {r.ref: (r.action, r.expression, True) for r in compile_rules(desired)}
 
@@ -365,10 +366,11 @@ def test_rules_that_share_a_hostname_are_written_together() -> None:
 
 def test_a_rule_longer_than_we_write_is_still_taken_apart() -> None:
     names = [f"{'x' * 50}{n:03}.example.com" for n in range(100)]
-    long = rule("byoca-1a-0", names, pins={"AA01"})
-    observed = edge({A: names, B: names}, [long])
-    plan = steps_for(approved({B: names[:1], A: names[1:]}, dict.fromkeys(names, BLOCK)), observed)
-    assert set(names) <= blocked(apply_plan(observed, plan))
+    desired = approved({A: names[:1], B: names[1:2]}, dict.fromkeys(names[:2], BLOCK))
+    ref = next(r.ref for r in compile_rules(desired) if names[0] in r.hostnames)
+    observed = edge({A: names, B: names}, [rule(ref, names, pins={"AA01"})])
+    plan = steps_for(desired, observed)
+    assert set(names[:2]) == blocked(apply_plan(observed, plan)) & set(names)
 
 
 def test_effects_name_every_hostname_that_a_rule_written_whole_reaches() -> None:
