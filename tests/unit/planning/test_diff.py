@@ -14,6 +14,7 @@ from apps.errors import Unsafe
 from apps.planning.diff import diff
 from apps.planning.plan import AddRule, Plan, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.rule import BRIDGE_PREFIX, compile_rules, is_ours
+from apps.planning.rule_steps import unfinished
 from apps.planning.seen import edge_modes
 from apps.planning.simulate import apply_plan, prefixes
 from apps.planning.state import DesiredZone, Mode, ObservedZone, RuleState
@@ -385,3 +386,23 @@ def test_pins_that_fill_a_rule_are_refused() -> None:
     with pytest.raises(Unsafe) as refusal:
         diff(approved({A: [API]}, {API: BLOCK}, issuers=issuers), edge({A: [API]}))
     assert refusal.value.code == "rule_too_long"
+
+
+def test_who_is_locked_out_already_keeps_the_approved_rule() -> None:
+    desired = approved({A: [API]}, {API: BLOCK}, settled=True)
+    plan = steps_for(desired, edge({A: []}, rules_for(desired)))
+    assert (plan.steps, plan.waits) == ((), (API,))
+    moved = approved({B: [API]}, {API: BLOCK})
+    observed = edge({A: []}, rules_for(desired))
+    assert API in blocked(apply_plan(observed, steps_for(moved, observed)))
+
+
+def test_what_a_read_proves_leaves_out_hostnames_whose_rule_is_not_right_yet() -> None:
+    # A second CA was put on the list, and the run was cut off before the rule accepted it.
+    old = approved({A: [API], D: [APP]}, {API: BLOCK}, settled=True)
+    more = replace(old, associations={**old.associations, B: frozenset([API])})
+    observed = edge({A: [API], B: [API], D: [APP]}, rules_for(old))
+    assert unfinished(more, observed) == {API}
+    assert unfinished(old, observed) == frozenset()
+    bridge = rule(f"{BRIDGE_PREFIX}1a-0", [API])
+    assert unfinished(old, replace(observed, rules=(*observed.rules, bridge))) == {API}

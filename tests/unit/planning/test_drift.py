@@ -44,6 +44,7 @@ def test_a_hostname_that_was_there_and_is_gone_is_missing() -> None:
 def test_unfinished_work_is_no_drift() -> None:
     wanted = approved({A: [API, APP]}, {API: BLOCK}, releases={B: [DB]})
     assert drift(wanted, edge({A: [], B: [DB]})) == ()
+    assert drift(wanted, edge({A: [], B: [DB]}, [rule("byoca-1a-0", [API], action="log")])) == ()
 
 
 def test_a_list_that_was_not_read_says_nothing() -> None:
