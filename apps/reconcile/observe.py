@@ -18,10 +18,12 @@ from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.coverage.services import outdate_plan
+from apps.errors import Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.planning.drift import drift
 from apps.planning.rule import hostnames_in, is_ours
+from apps.planning.rule_steps import unfinished
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.edge import Observation
 from apps.reconcile.models import Drift, Plan
@@ -39,9 +41,23 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     EdgeList.objects.filter(zone=zone).exclude(ca_cloudflare_id__in=list(keys.values())).delete()
     _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
-    ended = settle_zone(by=WORKER, zone=zone, lists=dict(observed.lists), enforced=enforced_modes(observed.rules))
+    ended = settle_zone(
+        by=WORKER,
+        zone=zone,
+        lists=dict(observed.lists),
+        enforced=enforced_modes(observed.rules),
+        unfinished=_unfinished(zone, observed),
+    )
     _name_drift(zone, observed, keys)
     return ended
+
+
+def _unfinished(zone: Zone, observed: ObservedZone) -> frozenset[str]:
+    try:
+        return unfinished(desired_zone(zone), observed)
+    except Unsafe:
+        # The approved rules cannot be written at all: planning says so, a read goes on.
+        return frozenset()
 
 
 def enforced_modes(rules: tuple[RuleState, ...]) -> dict[str, str]:
