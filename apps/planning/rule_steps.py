@@ -88,7 +88,7 @@ def rule_steps(
         if change.ref not in kept:
             steps += _leave(change, targets.keys(), states)
     ends: list[RuleStep] = []
-    for change in changes:
+    for change in sorted(changes, key=lambda change: change.target is None):
         found = _finish(change, states, exists)
         exists = exists or bool(found)
         if change.is_bridge:

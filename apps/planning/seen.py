@@ -9,6 +9,7 @@ from apps.planning.rule import hostnames_in, is_ours, pins_in
 from apps.planning.state import Mode, RuleState
 
 _QUOTED = re.compile(r'"([^"]*)"')
+_LIKE_A_HOSTNAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+")
 
 
 def edge_modes(rules: Iterable[RuleState]) -> dict[str, Mode]:
@@ -32,11 +33,14 @@ def is_opaque(rule: RuleState | None) -> bool:
 
 
 def may_name(rule: RuleState) -> frozenset[str]:
-    """The hostnames of a rule. Of an opaque one, whatever it quotes: it may refuse these, or others still."""
+    """The hostnames of a rule. Of an opaque one, whatever it quotes: it may refuse these, or others still.
+
+    A quoted text may be a pattern with the dots of a hostname escaped.
+    """
     if not is_opaque(rule):
         return hostnames_in(rule.expression)
-    quoted = (text.lower().rstrip(".:") for text in _QUOTED.findall(rule.expression))
-    return frozenset(text for text in quoted if "." in text)
+    quoted = (text.replace("\\.", ".").lower() for text in _QUOTED.findall(rule.expression))
+    return frozenset(name for text in quoted for name in _LIKE_A_HOSTNAME.findall(text))
 
 
 def maybe_blocked(rules: Iterable[RuleState]) -> frozenset[str]:

@@ -11,7 +11,10 @@ from apps.planning.state import ObservedZone, RuleState
 
 
 def apply_step(observed: ObservedZone, step: Step) -> ObservedZone:
-    """The zone after one step; read-backs change nothing. Raises ValueError when the step was made for another edge."""
+    """The zone after one step; read-backs change nothing. Rules stand in their new order, with their old `position`.
+
+    Raises ValueError when the step was made for another edge.
+    """
     if isinstance(step, ReplaceList):
         _require(observed.lists.get(step.ca) == frozenset(step.before), step)
         return replace(observed, lists={**observed.lists, step.ca: frozenset(step.after)})
@@ -20,14 +23,14 @@ def apply_step(observed: ObservedZone, step: Step) -> ObservedZone:
         _require(step.rule.ref not in refs and step.creates_ruleset == (observed.ruleset_id is None), step)
         added = _state(f"new-{step.rule.ref}", step.rule)
         rules = (added, *observed.rules) if step.first else (*observed.rules, added)
-        return _with_rules(replace(observed, ruleset_id=observed.ruleset_id or "new"), rules)
+        return replace(observed, ruleset_id=observed.ruleset_id or "new", rules=rules)
     if isinstance(step, EditRule):
         _require(step.rule.ref in refs, step)
         edited = (_state(rule.id, step.rule) if rule.ref == step.rule.ref else rule for rule in observed.rules)
-        return _with_rules(observed, tuple(edited))
+        return replace(observed, rules=tuple(edited))
     if isinstance(step, DeleteRule):
         _require(step.before.ref in refs, step)
-        return _with_rules(observed, tuple(rule for rule in observed.rules if rule.ref != step.before.ref))
+        return replace(observed, rules=tuple(rule for rule in observed.rules if rule.ref != step.before.ref))
     return observed
 
 
@@ -48,10 +51,6 @@ def prefixes(observed: ObservedZone, plan: Plan) -> Iterator[ObservedZone]:
 def _require(fits: bool, step: Step) -> None:
     if not fits:
         raise ValueError(f"The step does not fit the edge. {step.summary()}")
-
-
-def _with_rules(observed: ObservedZone, rules: tuple[RuleState, ...]) -> ObservedZone:
-    return replace(observed, rules=tuple(replace(rule, position=n) for n, rule in enumerate(rules)))
 
 
 def _state(rule_id: str, rule: DesiredRule) -> RuleState:

@@ -39,8 +39,8 @@ API, APP, DB = NAMES[:3]
 BLOCK, LOG, VERIFY = Mode.BLOCK, Mode.LOG, Mode.VERIFY
 World = tuple[DesiredZone, ObservedZone]
 
-many = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
-few = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+many = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 worlds = zones() | changes_of_mind()
 
 
@@ -112,7 +112,9 @@ def test_a_plan_cut_off_anywhere_is_finished_by_the_next(world: World, heal: boo
             rest = diff(known, reached, heal=heal)
             assert_safe(desired, reached, rest, observed)
             final = apply_plan(reached, rest)
-            assert (final.lists, _ours(final)) == (end.lists, _ours(end))
+            assert (final.lists, blocked(final)) == (end.lists, blocked(end))
+            # A hostname that waits keeps what the edge has, so a log rule may be cut off with the plan that moved it.
+            assert plan.waits or _ours(final) == _ours(end)
             assert _foreign(final) == _foreign(observed)
 
 

@@ -94,9 +94,8 @@ def locked_out(observed: ObservedZone) -> frozenset[str]:
 
 
 def _names(rule: RuleState) -> frozenset[str]:
-    return hostnames_in(rule.expression) or frozenset(
-        name for name in NAMES if f'"{name}"' in rule.expression or "http.host" not in rule.expression
-    )
+    text = rule.expression.replace("\\.", ".")
+    return hostnames_in(rule.expression) or frozenset(n for n in NAMES if n in text or "http.host" not in text)
 
 
 def _lets_in(observed: ObservedZone, ca: str, name: str) -> bool:
