@@ -117,12 +117,18 @@ def _restore_mode(row: Enforcement) -> None:
 
 
 def settle_zone(
-    *, by: Actor, zone: Zone, lists: Mapping[str, frozenset[str]], enforced: Mapping[str, str]
+    *,
+    by: Actor,
+    zone: Zone,
+    lists: Mapping[str, frozenset[str]],
+    enforced: Mapping[str, str],
+    unfinished: frozenset[str] = frozenset(),
 ) -> list[CoverageRequest]:
     """Compare the approved state with one complete read, keep what it proves, close requests that are done.
 
     `lists` maps CA fingerprints to the hostnames at the edge; `enforced` maps hostnames to the mode of the rule of
-    ours that names them. Returns the requests that ended.
+    ours that names them. What a list or a rule shows of an `unfinished` hostname proves nothing yet: its rule is still
+    on its way to accepting its CAs. Returns the requests that ended.
     """
     now = timezone.now()
     for row in Association.objects.filter(zone=zone).select_related("ca"):
@@ -131,11 +137,16 @@ def settle_zone(
         was_read = row.ca.fingerprint in lists or row.ca.state == CaState.GONE
         if row.state == Association.State.RELEASING and not at_edge and was_read:
             _finish_release(row, enforced)
-        elif row.state == Association.State.APPROVED and at_edge and row.live_at is None:
+        elif (
+            row.state == Association.State.APPROVED
+            and at_edge
+            and row.live_at is None
+            and row.hostname not in unfinished
+        ):
             row.live_at = now
             row.save(update_fields=["live_at"])
     for mode in Enforcement.objects.filter(zone=zone, live_at=None):
-        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode:
+        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode and mode.hostname not in unfinished:
             mode.live_at, mode.settled_mode = now, mode.mode
             mode.save(update_fields=["live_at", "settled_mode"])
     _drop_orphan_modes(zone)

@@ -21,6 +21,8 @@ from apps.errors import Invalid
 MAX_NAMES = 500
 MAX_BYTES = 64 * 1024
 MAX_LENGTH = 253
+# Longer text is no hostname in any spelling. Bringing it into normal form could take minutes.
+MAX_INPUT = 2048
 
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _ASCII_BLANKS = " \t\r\n\f\v"
@@ -36,6 +38,8 @@ class HostnameRefused(Invalid):
 def canonical(text: str) -> str:
     """The canonical form of one hostname. Raises HostnameRefused."""
     name = text.strip(_ASCII_BLANKS)
+    if len(name) > MAX_INPUT:
+        raise _too_long()
     if any(not char.isascii() and unicodedata.normalize("NFC", char).isascii() for char in name):
         raise _not_idna("It holds a character that only looks like a plain letter or sign")
     name = unicodedata.normalize("NFC", name).translate(_ASCII_LOWER).removesuffix(".")
@@ -62,16 +66,19 @@ def _refuse_shapes(name: str) -> None:
         raise HostnameRefused(message, code="wildcard")
     if _is_ip(name):
         raise _ip_address()
-    if any(char in "/:@?#,;\\" for char in name):
-        host, found = _host_part(name), ""
-        if host != name:
-            found = f" Did you mean {host}?" if _is_hostname(host) else ""
+    if _is_more_than_a_name(name):
+        host = _host_part(name)
+        found = f" Did you mean {host}?" if not _is_more_than_a_name(host) and _is_hostname(host) else ""
         raise HostnameRefused(f"This is more than a hostname. Write the name only.{found}", code="url")
     if len(name) > MAX_LENGTH:
         raise _too_long()
     if "_" in name:
         message = "Hostnames hold no underscore. Write the name that clients connect to."
         raise HostnameRefused(message, code="underscore")
+
+
+def _is_more_than_a_name(text: str) -> bool:
+    return any(char in "/:@?#,;\\" for char in text)
 
 
 def _encoded(name: str) -> str:

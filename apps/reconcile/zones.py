@@ -28,6 +28,7 @@ from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.plans import end_plan, store_plan
+from apps.reconcile.removals import recent_removals
 
 log = structlog.get_logger(__name__)
 
@@ -74,7 +75,7 @@ def _bring_up_to_date(client: Client, zone: Zone, lease: Lease) -> None:
     if plan.is_noop:
         settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
         return
-    _send(client, zone, lease, keys, desired, plan, requests)
+    _send(client, zone, lease, keys, desired, plan, observation, requests)
 
 
 def _send(
@@ -84,11 +85,14 @@ def _send(
     keys: dict[str, str],
     desired: DesiredZone,
     plan: PurePlan,
+    observation: Observation,
     requests: list[CoverageRequest],
 ) -> None:
     ids = [request.pk for request in requests]
     acknowledged = frozenset((ca, name) for ca, names in desired.releases.items() for name in names)
-    if refusals := check(plan, Limits(), acknowledged):
+    limits = Limits()
+    recent = recent_removals(zone, window=limits.window)
+    if refusals := check(plan, limits, acknowledged, recent, observed=observation.zone):
         stored = store_plan(zone=zone, plan=plan, requests=requests, refusals=refusals)
         why = " ".join(refusal.message for refusal in refusals)
         fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
