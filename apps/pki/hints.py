@@ -29,6 +29,11 @@ BROKEN_DER = _refuse(
     "The certificate is cut off, has extra bytes or is not DER",
     "Export it again from its source, as PEM.",
 )
+EMPTY_PKCS7 = _refuse(
+    "pkcs7",
+    "The PKCS#7 container holds no certificate that can be read",
+    "It may be encrypted or hold revocation lists only. Export the CA certificate itself, as PEM.",
+)
 BROKEN_UTF16 = _refuse("encoding", "The text is damaged UTF-16", "Save the file as plain text (UTF-8) and try again.")
 _NO_BOM = _refuse(
     "encoding",
@@ -62,12 +67,6 @@ _NOTHING = _refuse(
 
 SHAPES = {
     Shape.PRIVATE_KEY: PRIVATE_KEY,
-    Shape.PKCS7: _refuse(
-        "pkcs7",
-        "This is a PKCS#7 bundle",
-        "Unpack it with: openssl pkcs7 -print_certs -in FILE (a binary file needs -inform DER too). "
-        "Then upload one CA.",
-    ),
     Shape.PUBLIC_KEY: _refuse("public_key", "This is a bare public key", "Paste the CA certificate that holds it."),
     Shape.CERTIFICATE_REQUEST: _refuse(
         "certificate_request",

@@ -11,11 +11,12 @@ from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
 from cryptography.x509 import CertificateRevocationListBuilder, load_pem_x509_csr
 
 from apps.errors import Invalid
-from apps.pki.bundle import MAX_BYTES, BundleRefused, canonical_pem, read_bundle
+from apps.pki.bundle import MAX_BLOCKS, MAX_BYTES, BundleRefused, canonical_pem, read_bundle
+from apps.pki.der import read_element
 from apps.pki.findings import Severity
-from tests.certs import Made, make_csr
+from tests.certs import Made, make_ca, make_csr
 from tests.unit.pki.conftest import Judge, finding, only
-from tests.unit.pki.raw import armour, tlv
+from tests.unit.pki.raw import armour, oid, tlv
 
 DASHES = "-----"
 
@@ -138,20 +139,52 @@ def test_containers_and_other_structures_are_named(judge: Judge, root: Made) -> 
     spki = root.key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    p7 = pkcs7.serialize_certificates([root.cert], serialization.Encoding.DER)
     cases = {
         "certificate_request": csr,
         "revocation_list": crl_der.public_bytes(serialization.Encoding.DER),
         "public_key": spki,
-        "pkcs7": p7,
     }
     for check, der in cases.items():
         assert only(judge(der), Severity.REFUSE) == [check]
         assert only(judge(armour(der)), Severity.REFUSE) == [check], "also behind a certificate's label"
     assert only(judge(make_csr()), Severity.REFUSE) == ["certificate_request"]
-    assert only(judge(armour(p7, "PKCS7")), Severity.REFUSE) == ["pkcs7"]
-    assert only(judge(b"\x30\x80" + p7[4:]), Severity.REFUSE) == ["pkcs7"], "BER as well"
     assert only(judge(tlv(0x30, tlv(2, b"\0" + b"\x99" * 128), tlv(2, b"\3"))), Severity.REFUSE) == ["public_key"]
+
+
+def test_pkcs7_is_unpacked_in_every_form(judge: Judge, root: Made, rsa_root: Made) -> None:
+    der = pkcs7.serialize_certificates([root.cert], serialization.Encoding.DER)
+    for form in (der, armour(der, "PKCS7"), armour(der, "CMS"), armour(der, "PKCS #7 SIGNED DATA"), armour(der)):
+        inspection = judge(form)
+        assert (inspection.verdict, only(inspection, Severity.NOTE)) == ("accept", ["unpacked"])
+        assert inspection.certificate is not None
+        assert (inspection.certificate.pem, inspection.certificate.der) == (root.pem, root.der)
+    both = judge(pkcs7.serialize_certificates([root.cert, rsa_root.cert], serialization.Encoding.DER))
+    assert {facts.fingerprint for facts in both.certificates} == {root.fingerprint, rsa_root.fingerprint}
+    assert (both.verdict, both.certificate) == ("caution", None)
+    mixed = judge(rsa_root.pem + armour(der, "PKCS7"))
+    assert [facts.fingerprint for facts in mixed.certificates] == [rsa_root.fingerprint, root.fingerprint]
+
+
+def test_pkcs7_in_ber_is_unpacked(judge: Judge, root: Made) -> None:
+    der = pkcs7.serialize_certificates([root.cert], serialization.Encoding.DER)
+    outer = read_element(der)
+    ber = b"\x30\x80" + outer.value + b"\0\0"
+    assert judge(ber).certificate == judge(root.der).certificate
+    assert judge(armour(ber, "PKCS7")).certificate == judge(root.der).certificate
+
+
+def test_pkcs7_without_certificates_is_refused(judge: Judge) -> None:
+    encrypted = tlv(0x30, oid("1.2.840.113549.1.7.3"), tlv(0xA0, tlv(0x30)))
+    for form in (encrypted, armour(encrypted, "PKCS7"), b"\x30\x80\x06"):
+        assert only(judge(form), Severity.REFUSE) == ["pkcs7"]
+
+
+def test_more_certificates_than_people_can_choose_from_are_refused(judge: Judge) -> None:
+    many = [make_ca(f"Root {number}").cert for number in range(MAX_BLOCKS + 1)]
+    der = pkcs7.serialize_certificates(many, serialization.Encoding.DER)
+    assert only(judge(der), Severity.REFUSE) == ["blocks"]
+    assert only(judge(armour(der, "PKCS7")), Severity.REFUSE) == ["blocks"]
+    assert len(judge(pkcs7.serialize_certificates(many[:-1], serialization.Encoding.DER)).certificates) == MAX_BLOCKS
 
 
 def test_every_bad_block_is_named_at_once(judge: Judge, root: Made) -> None:
