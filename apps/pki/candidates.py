@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from apps.pki.certificate import CertificateFacts, CertificateUnreadable, read_certificate, signed_by
 from apps.pki.checks import check_certificate
@@ -57,6 +58,17 @@ class Candidate:
             return "damaged certificate"
         text = self.facts.subject_cn or self.facts.subject or "no subject"
         return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-safe: the facts, and what is known of it among the others. Without facts only the latter."""
+        return {
+            **(self.facts.to_dict() if self.facts else {}),
+            "fingerprint": self.fingerprint,
+            "position": self.position,
+            "role": self.role.value,
+            "verdict": self.verdict,
+            "signed_by": self.signed_by,
+        }
 
 
 def read_candidates(ders: tuple[bytes, ...], *, now: datetime, accept_expired: bool) -> tuple[Candidate, ...]:

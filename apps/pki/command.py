@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TextIO
 
 from apps.pki.bundle import MAX_BYTES
-from apps.pki.candidates import Candidate
 from apps.pki.findings import Finding
 from apps.pki.inspection import Inspection, inspect
 from apps.pki.names import safe_text
@@ -91,7 +90,7 @@ def _json(path: str, seen: Inspection) -> str:
             "path": path,
             "verdict": seen.verdict,
             "findings": [_finding(finding) for finding in seen.findings],
-            "certificates": [_certificate(candidate, seen) for candidate in seen.candidates],
+            "certificates": [{**one.to_dict(), "chosen": one is seen.chosen} for one in seen.candidates],
         }
     )
 
@@ -104,19 +103,6 @@ def _finding(finding: Finding) -> dict[str, object]:
         "detail": finding.detail,
         "citation": finding.citation,
         "position": finding.position,
-    }
-
-
-def _certificate(candidate: Candidate, seen: Inspection) -> dict[str, object]:
-    """The facts, with what is known of the certificate among the others of its file."""
-    return {
-        **(candidate.facts.to_dict() if candidate.facts else {}),
-        "fingerprint": candidate.fingerprint,
-        "position": candidate.position,
-        "role": candidate.role.value,
-        "verdict": candidate.verdict,
-        "signed_by": candidate.signed_by,
-        "chosen": candidate is seen.chosen,
     }
 
 
