@@ -18,7 +18,9 @@ from apps.inventory.selectors import edge_lists_of, slot_certificates
 from apps.pki.candidates import Candidate
 from apps.pki.certificate import CertificateFacts
 from apps.pki.findings import Finding, Severity, verdict_of
+from apps.pki.hints import PRIVATE_KEY
 from apps.pki.inspection import inspect
+from apps.pki.private_keys import holds_private_key
 
 logger = structlog.get_logger(__name__)
 
@@ -146,7 +148,9 @@ def inspect_upload(
     if facts := inspection.certificate:
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
         findings += _same_key(account, facts)
-    if name.strip():
+    if holds_private_key(name):
+        findings.append(PRIVATE_KEY)
+    elif name.strip():
         findings.append(_name_free(account, name.strip()))
     seen = UploadInspection(tuple(findings), inspection.candidates, inspection.chosen, known, slots)
     if seen.holds_private_key:

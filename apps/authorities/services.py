@@ -20,6 +20,8 @@ from apps.inventory.models import Account
 from apps.outbox.services import mark_due
 from apps.pki.checks_validity import has_expired
 from apps.pki.findings import Severity
+from apps.pki.hints import PRIVATE_KEY
+from apps.pki.private_keys import holds_private_key
 
 NAME_LIMIT = 120
 # The form field of a refusal, where it is not the certificate itself.
@@ -53,6 +55,8 @@ def admit_ca(
         account=account, data=data, name=name, now=timezone.now(), choose=choose, accept_expired=accept_expired
     )
     problems = _problems(inspection, name, client_issuers)
+    if holds_private_key(reason):
+        problems["reason"] = [f"{PRIVATE_KEY.message}. {PRIVATE_KEY.detail}"]
     facts = inspection.certificate
     if problems or facts is None:
         raise Invalid("The CA was not uploaded. Mend what is named and send it again.", details=problems)

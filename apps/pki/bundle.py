@@ -14,7 +14,7 @@ from apps.pki import hints, pem
 from apps.pki.containers import certificates_in
 from apps.pki.der import SEQUENCE, DerError, read_element
 from apps.pki.findings import Finding, Severity
-from apps.pki.private_keys import holds_private_key, is_private_der
+from apps.pki.private_keys import bare_base64, holds_private_bytes, holds_private_key, is_private_der
 from apps.pki.shapes import Shape, shape_of
 
 MAX_BYTES = 64 * 1024
@@ -51,7 +51,7 @@ def read_bundle(data: bytes | str) -> Bundle:
         raise BundleRefused((hints.TOO_LARGE,))
     if not raw.strip(b" \t\r\n\0"):
         raise BundleRefused((hints.EMPTY,))
-    if is_private_der(raw):
+    if holds_private_bytes(raw):
         raise BundleRefused((hints.PRIVATE_KEY,))
     if _is_der(raw):
         return _read_der(raw)
@@ -130,7 +130,7 @@ def _read_text(raw: bytes, text: str, notes: list[Finding]) -> Bundle:
     read = pem.read_blocks(text)
     if not read.blocks:
         raise BundleRefused((hints.without_blocks(raw, text),))
-    if any(is_private_der(block.der) for block in read.blocks):
+    if any(map(is_private_der, (*(block.der for block in read.blocks), bare_base64(read.outside)))):
         raise BundleRefused((hints.PRIVATE_KEY,))
     problems: list[Finding] = []
     ders: tuple[bytes, ...] = ()

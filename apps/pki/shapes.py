@@ -23,7 +23,8 @@ from apps.pki.der import (
 # Certificates, requests and lists open with a SEQUENCE, PKCS#7 with an OBJECT IDENTIFIER.
 KEY_VERSIONS = tuple(bytes((INTEGER, 1, version)) for version in range(4))
 OPENSSH_KEY = b"openssh-key-v1"
-JAVA_KEYSTORES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
+# Java keystores, and the PVK files of Windows.
+OTHER_KEY_FILES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce", b"\x1e\xf1\xb5\xb0")
 
 
 class Shape(StrEnum):
@@ -39,7 +40,7 @@ class Shape(StrEnum):
 
 def shape_of(der: bytes) -> Shape:
     """Never raises. Looks at tags and versions only, so that BER and cut-off keys are recognised too."""
-    if der.startswith((OPENSSH_KEY, *JAVA_KEYSTORES)):
+    if der.startswith((OPENSSH_KEY, *OTHER_KEY_FILES)):
         return Shape.PRIVATE_KEY
     if der[:1] != bytes((SEQUENCE,)):
         return Shape.CERTIFICATE

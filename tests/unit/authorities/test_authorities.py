@@ -118,6 +118,17 @@ def test_the_arrival_of_a_private_key_is_logged_without_a_byte_of_it() -> None:
     assert made.key_pem.splitlines()[1] not in str(logs)
 
 
+def test_a_private_key_in_the_name_or_the_reason_is_refused_too() -> None:
+    account, made = make_account(), make_certificate("Root")
+    with pytest.raises(Invalid) as refused:
+        admit(account, made.pem, name=made.key_pem[:100], reason=made.key_pem)
+    assert {field: words[0].split(".")[0] for field, words in problems(refused).items()} == {
+        "pem": "That holds a private key",
+        "reason": "That holds a private key",
+    }
+    assert made.key_pem.splitlines()[1] not in str(problems(refused))
+
+
 def test_the_name_and_the_issuers_are_checked_together_with_the_certificate() -> None:
     account, made = make_account(), make_certificate("Root")
     with pytest.raises(Invalid) as refused:

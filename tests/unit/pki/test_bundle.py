@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
+from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509 import CertificateRevocationListBuilder, load_pem_x509_csr
 
 from apps.errors import Invalid
@@ -15,6 +14,7 @@ from apps.pki.bundle import MAX_BLOCKS, MAX_BYTES, BundleRefused, canonical_pem,
 from apps.pki.der import read_element
 from apps.pki.findings import Severity
 from tests.certs import Made, make_ca, make_csr
+from tests.private_keys import private_keys
 from tests.unit.pki.conftest import Judge, finding, only
 from tests.unit.pki.raw import armour, oid, tlv
 
@@ -204,68 +204,18 @@ def test_a_refusal_is_an_error_fit_for_a_form() -> None:
     assert refused.value.details == {"pem": [expected]}
 
 
-def private_keys(made: Made, rsa_made: Made) -> dict[str, bytes | str]:
-    """A private key in every form."""
-    none, secret = serialization.NoEncryption(), serialization.BestAvailableEncryption(b"canary")
-    pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
-    pkcs1, pkcs8 = serialization.PrivateFormat.TraditionalOpenSSL, serialization.PrivateFormat.PKCS8
-    openssh = serialization.PrivateFormat.OpenSSH
-    openssh_pem = made.key.private_bytes(pem, openssh, none).decode()
-    openssh_body = base64.b64decode("".join(openssh_pem.splitlines()[1:-1]))
-    p12 = pkcs12.serialize_key_and_certificates(b"x", made.key, made.cert, None, secret)
-    pkcs8_der = made.key.private_bytes(der, pkcs8, none)
-    jwk = {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "canary"}
-    return {
-        "PKCS#1": rsa_made.key.private_bytes(pem, pkcs1, none),
-        "PKCS#1 encrypted": rsa_made.key.private_bytes(pem, pkcs1, secret),
-        "PKCS#1 DER": rsa_made.key.private_bytes(der, pkcs1, none),
-        "PKCS#8": made.key_pem,
-        "PKCS#8 encrypted": made.key.private_bytes(pem, pkcs8, secret),
-        "PKCS#8 DER": pkcs8_der,
-        "PKCS#8 DER encrypted": made.key.private_bytes(der, pkcs8, secret),
-        "PKCS#8 DER cut off": rsa_made.key.private_bytes(der, pkcs8, none)[:-9],
-        "SEC1": made.key.private_bytes(pem, pkcs1, none),
-        "SEC1 DER": made.key.private_bytes(der, pkcs1, none),
-        "DSA": "-----BEGIN DSA PRIVATE KEY-----\ncanary\n-----END DSA PRIVATE KEY-----\n",
-        "OpenSSH": openssh_pem,
-        "OpenSSH behind another label": armour(openssh_body),
-        "PuTTY": "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\ncanary\n",
-        "PGP": "-----BEGIN PGP PRIVATE KEY BLOCK-----\ncanary\n",
-        "PKCS#12": p12,
-        "PKCS#12 in base64": base64.b64encode(p12),
-        "Java keystore": b"\xfe\xed\xfe\xed\0\0\0\2canary",
-        "JWK": json.dumps(jwk),
-        "JWK, symmetric": json.dumps({"keys": [{"kty": "oct", "k": "canary"}]}),
-        "JWK inside JSON": json.dumps(json.dumps(jwk)),
-        "XML": "<RSAKeyValue><Modulus>AA</Modulus><InverseQ>canary</InverseQ></RSAKeyValue>",
-        "behind a certificate's label": armour(pkcs8_der),
-        "behind an unknown label": armour(pkcs8_der, "NOTHING"),
-        "bare base64": base64.b64encode(pkcs8_der),
-        "JSON string": json.dumps(made.key_pem),
-        "Kubernetes secret": "tls.key: " + base64.b64encode(made.key_pem.encode()).decode(),
-        "UTF-16": b"\xff\xfe" + made.key_pem.encode("utf-16-le"),
-        "UTF-16 cut off": b"\xff\xfe" + made.key_pem.encode("utf-16-le")[:-1],
-        "UTF-16 without mark": made.key_pem.encode("utf-16-le"),
-        "label broken over lines": made.key_pem.replace("PRIVATE KEY", "PRIVATE\n> KEY"),
-        "small letters": made.key_pem.lower(),
-        "mail quotes": "> " + made.key_pem.replace("\n", "\n> "),
-    }
-
-
-def test_a_private_key_of_any_form_ends_the_reading(judge: Judge, root: Made, rsa_root: Made) -> None:
-    for case, key in private_keys(root, rsa_root).items():
+def test_a_private_key_of_any_form_ends_the_reading(judge: Judge) -> None:
+    for case, key in private_keys().items():
         inspection = judge(key)
         assert only(inspection, Severity.REFUSE) == ["private_key"], case
         assert (len(inspection.findings), inspection.certificates) == (1, ()), case
 
 
 @pytest.mark.parametrize("order", ["key first", "key last"])
-def test_a_key_beside_a_certificate_refuses_the_whole_upload(
-    order: str, judge: Judge, root: Made, rsa_root: Made
-) -> None:
-    for case, key in private_keys(root, rsa_root).items():
-        if case.startswith("UTF-16") or "bare base64" in case or case == "PKCS#12 in base64":
-            continue  # these forms cannot stand beside PEM text
+def test_a_key_beside_a_certificate_refuses_the_whole_upload(order: str, judge: Judge, root: Made) -> None:
+    for case, key in private_keys().items():
+        if case.startswith("UTF-16"):
+            continue  # cannot stand beside text in another encoding
         key = key.encode() if isinstance(key, str) else key
         if b"-----" not in key and key[:1] in {b"\x30", b"\xfe"}:
             parts = [key, root.der] if order == "key first" else [root.der, key]
