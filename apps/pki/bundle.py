@@ -14,7 +14,7 @@ from apps.pki import hints, pem
 from apps.pki.containers import certificates_in
 from apps.pki.der import SEQUENCE, DerError, read_element
 from apps.pki.findings import Finding, Severity
-from apps.pki.private_keys import bare_base64, holds_private_bytes, holds_private_key, is_private_der
+from apps.pki.private_keys import holds_private_bytes, holds_private_key
 from apps.pki.shapes import Shape, shape_of
 
 MAX_BYTES = 64 * 1024
@@ -130,8 +130,6 @@ def _read_text(raw: bytes, text: str, notes: list[Finding]) -> Bundle:
     read = pem.read_blocks(text)
     if not read.blocks:
         raise BundleRefused((hints.without_blocks(raw, text),))
-    if any(map(is_private_der, (*(block.der for block in read.blocks), bare_base64(read.outside)))):
-        raise BundleRefused((hints.PRIVATE_KEY,))
     problems: list[Finding] = []
     ders: tuple[bytes, ...] = ()
     for block in read.blocks:

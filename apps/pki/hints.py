@@ -7,7 +7,7 @@ import unicodedata
 
 from apps.pki.findings import Finding, Severity
 from apps.pki.pem import ODD_DASHES, odd_dashes
-from apps.pki.private_keys import bare_base64
+from apps.pki.private_keys import unpacked
 from apps.pki.shapes import Shape
 
 
@@ -99,7 +99,7 @@ def without_blocks(raw: bytes, text: str) -> Finding:
         (_SSH, start.startswith(_SSH_STARTS)),
         (odd_dashes(), _dashed_begin(text)),
         (_CASE, "begin" in text.lower() and "certificate" in text.lower() and "-" in text),
-        (_NO_BEGIN, "-----END " in text or bare_base64(text) != b""),
+        (_NO_BEGIN, "-----END " in text or unpacked(text)[:1] == b"\x30"),
     ):
         if applies:
             return finding

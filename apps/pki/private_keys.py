@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-from apps.pki.der import SEQUENCE, DerError, read_element
+from apps.pki.der import DerError, read_element
 from apps.pki.shapes import Shape, shape_of
 
 MAX_ELEMENTS = 10
@@ -22,6 +22,8 @@ OTHER_MARKS = (
     "<inverseq>",
     "\npriv:",
 )
+BODY = re.compile(r"-----BEGIN [^-]{1,64}-----([^-]*)-----END ")
+BLOCK = re.compile(r"-----BEGIN [^-]{1,64}-----[^-]*-----END [^-]{1,64}-----")
 END_LINE = re.compile(rb"-----END [^-\r\n]{0,64}-----")
 JWK_TYPE = re.compile(r"""\\?["']kty\\?["']\s*:""")
 JWK_SECRET = re.compile(r"""\\?["'][dk]\\?["']\s*:""")
@@ -53,7 +55,9 @@ def holds_private_key(text: str) -> bool:
         return True
     if any(mark in flat for mark in ENCODED_MARKS):
         return True
-    return is_private_der(bare_base64(flat))
+    if is_private_der(text.encode("latin-1", "replace")):  # a binary key in a field for text
+        return True
+    return any(is_private_der(unpacked(body)) for body in (*BODY.findall(flat), flat, BLOCK.sub("", flat)))
 
 
 def holds_private_bytes(raw: bytes) -> bool:
@@ -74,13 +78,10 @@ def is_private_der(data: bytes) -> bool:
     return False
 
 
-def bare_base64(text: str) -> bytes:
-    """The bytes of a text that is base64 (perhaps cut off) and nothing else and holds a SEQUENCE, or b""."""
+def unpacked(text: str) -> bytes:
+    """The bytes of a text that is base64 (perhaps cut off) and nothing else, or b""."""
     packed = "".join(text.split())
-    if not packed.startswith("M"):  # as every SEQUENCE does in base64
-        return b""
     try:
-        data = binascii.a2b_base64(packed[: len(packed) // 4 * 4], strict_mode=True)
+        return binascii.a2b_base64(packed[: len(packed) // 4 * 4], strict_mode=True)
     except ValueError:
         return b""
-    return data if data[:1] == bytes((SEQUENCE,)) else b""

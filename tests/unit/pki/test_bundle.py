@@ -13,6 +13,7 @@ from apps.errors import Invalid
 from apps.pki.bundle import MAX_BLOCKS, MAX_BYTES, BundleRefused, canonical_pem, read_bundle
 from apps.pki.der import read_element
 from apps.pki.findings import Severity
+from apps.pki.private_keys import holds_private_key
 from tests.certs import Made, make_ca, make_csr
 from tests.private_keys import private_keys
 from tests.unit.pki.conftest import Judge, finding, only
@@ -209,6 +210,14 @@ def test_a_private_key_of_any_form_ends_the_reading(judge: Judge) -> None:
         inspection = judge(key)
         assert only(inspection, Severity.REFUSE) == ["private_key"], case
         assert (len(inspection.findings), inspection.certificates) == (1, ()), case
+
+
+def test_a_key_in_a_field_for_text_is_recognised(root: Made) -> None:
+    for case, key in private_keys().items():
+        text = key if isinstance(key, str) else key.decode("latin-1")
+        assert holds_private_key(text), case
+    for harmless in ("", "Partners Root G2", "0 upper limit", "We rotate the private key in May.", root.pem):
+        assert not holds_private_key(harmless)
 
 
 @pytest.mark.parametrize("order", ["key first", "key last"])
