@@ -190,6 +190,8 @@ def _same_key(account: Account, facts: CertificateFacts) -> list[Finding]:
 
 
 def _name_free(account: Account, name: str) -> Finding:
+    if "\0" in name:
+        return Finding("name_free", Severity.REFUSE, "The name holds a NUL character", "Type the name anew.")
     if CertificateAuthority.objects.filter(account=account, name=name, state__in=HOLDING).exists():
         return Finding(
             "name_free", Severity.REFUSE, "Name is already used", f"{name} is taken. Add a year or a generation."

@@ -57,6 +57,8 @@ def admit_ca(
     problems = _problems(inspection, name, client_issuers)
     if holds_private_key(reason):
         problems["reason"] = [f"{PRIVATE_KEY.message}. {PRIVATE_KEY.detail}"]
+    elif "\0" in reason:
+        problems["reason"] = ["The reason holds a NUL character. Type it anew."]
     facts = inspection.certificate
     if problems or facts is None:
         raise Invalid("The CA was not uploaded. Mend what is named and send it again.", details=problems)

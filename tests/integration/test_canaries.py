@@ -111,7 +111,8 @@ def by_page(client: httpx.Client, key: bytes) -> Iterator[httpx.Response]:
         yield client.post(path, data={**good, **more}, files={"file": ("ca.pem", key)})
         yield client.post(path, data={**good, **more, "pem": text})
         yield client.post(path, data={**good, **more, "name": text})
-    yield client.post("/cas/upload/", data={**good, "reason": text})
+    for field in ("reason", "owner_team", "client_issuers", "choose"):
+        yield client.post("/cas/upload/", data={**good, field: text})
 
 
 def by_api(api: httpx.Client, key: bytes) -> Iterator[httpx.Response]:

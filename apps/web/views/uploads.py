@@ -65,13 +65,20 @@ def upload(request: HttpRequest) -> HttpResponse:
         ca = admit_ca(
             by=actor, account=account, name=form["name"], data=_uploaded(request), reason=form["reason"],
             client_issuers=ISSUERS.get(form["client_issuers"], "unanswered"),
-            owner_team=Team.objects.filter(slug=form["owner_team"]).first(),
+            owner_team=_team(form["owner_team"]),
             choose=request.POST.get("choose", ""), accept_expired="accept_expired" in request.POST,
         )  # fmt: skip
     except Invalid as refused:
         return render(request, "cas/upload.html", {**values, "errors": refused.details}, status=400)
     messages.success(request, f"{ca.name} is queued for upload.")
     return redirect("ca", ca_id=ca.pk)
+
+
+def _team(slug: str) -> Team | None:
+    teams = {team.slug: team for team in Team.objects.all()}
+    if slug and slug not in teams:
+        raise Invalid("No such team. Choose one of the list.", field="owner_team")
+    return teams.get(slug)
 
 
 def _inspected(request: HttpRequest) -> dict[str, Any]:

@@ -129,6 +129,12 @@ def test_a_private_key_in_the_name_or_the_reason_is_refused_too() -> None:
     assert made.key_pem.splitlines()[1] not in str(problems(refused))
 
 
+def test_text_that_no_database_stores_is_refused() -> None:
+    with pytest.raises(Invalid) as refused:
+        admit(make_account(), make_certificate("Root").pem, name="a\0b", reason="c\0d")
+    assert set(problems(refused)) == {"name", "reason"}
+
+
 def test_the_name_and_the_issuers_are_checked_together_with_the_certificate() -> None:
     account, made = make_account(), make_certificate("Root")
     with pytest.raises(Invalid) as refused:
