@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib.resources
 import re
+import shutil
+import subprocess
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 import certifi
 import pytest
@@ -14,11 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from apps.pki.certificate import read_certificate
+from apps.pki.certificate import CertificateFacts, read_certificate
 from apps.pki.findings import Severity
 from apps.pki.inspection import inspect
 from tests.certs import make_ca
 from tests.unit.pki.conftest import only
+from tests.unit.pki.oracle import reasons, would_be_refused
 
 NOW = datetime.now(UTC)
 BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----\n", re.DOTALL)
@@ -37,9 +42,76 @@ VECTORS = vectors(importlib.resources.files("cryptography_vectors").joinpath("x5
 FIRST = dict(reversed(VECTORS))
 
 
+DEBIAN = [(path.name, path.read_bytes()) for path in sorted(Path("/usr/share/ca-certificates").rglob("*.crt"))]
+
+
 def test_there_is_a_corpus() -> None:
     assert len(ROOTS) > 100
     assert len(VECTORS) > 1500
+
+
+def differences(files: Iterable[tuple[str, bytes]]) -> list[str]:
+    return [
+        name for name, data in files if (inspect(data, now=NOW).verdict == "refuse") != would_be_refused(data, now=NOW)
+    ]
+
+
+def test_the_second_opinion_agrees_on_every_real_root() -> None:
+    assert differences((pem[:40], pem.encode()) for pem in ROOTS) == []
+    assert differences(DEBIAN) == []
+    assert not would_be_refused(make_ca().der, NOW)
+
+
+def test_the_second_opinion_agrees_on_every_vector() -> None:
+    assert differences(VECTORS) == []
+
+
+@pytest.mark.parametrize("change", [b"Northwine", b"northwind"])
+def test_the_second_opinion_sees_what_was_changed_after_signing(change: bytes) -> None:
+    for key in ("rsa2048", "ec256", "ec384", "ec521"):
+        der = make_ca(key=key, organisation="Northwind").der
+        changed = der.replace(b"Northwind", change)
+        assert (would_be_refused(der, NOW), reasons(changed, NOW)) == (False, ["self-signature"])
+        assert inspect(changed, now=NOW).verdict == "refuse"
+
+
+OPENSSL = shutil.which("openssl")
+FIELDS = ["-noout", "-serial", "-fingerprint", "-sha256", "-startdate", "-enddate", "-dateopt", "iso_8601",
+          "-subject", "-issuer", "-nameopt", "RFC2253,-esc_msb,utf8", "-ext",
+          "subjectKeyIdentifier,authorityKeyIdentifier,basicConstraints,keyUsage"]  # fmt: skip
+
+
+def as_openssl_prints(facts: CertificateFacts) -> dict[str, str]:
+    """The card's facts in the words of `openssl x509`."""
+    path = f", pathlen:{facts.path_length}" if facts.path_length is not None else ""
+    return {
+        "serial": ("-" if facts.serial < 0 else "") + facts.serial_hex.lstrip("-").replace(":", ""),
+        "sha256 Fingerprint": ":".join(re.findall("..", facts.fingerprint.upper())),
+        "notBefore": f"{facts.not_before:%Y-%m-%d %H:%M:%SZ}",
+        "notAfter": f"{facts.not_after:%Y-%m-%d %H:%M:%SZ}",
+        "Basic Constraints": f"CA:TRUE{path}",
+        **({"Subject Key Identifier": ":".join(re.findall("..", facts.ski))} if facts.ski else {}),
+        **({"Key Usage": ", ".join(facts.key_usage)} if facts.key_usage else {}),
+    }
+
+
+def printed_by_openssl(pem: str) -> dict[str, str]:
+    command = [str(OPENSSL), "x509", *FIELDS]
+    text = subprocess.run(command, input=pem, capture_output=True, text=True, check=True).stdout
+    found = dict(line.partition("=")[::2] for line in text.splitlines() if re.match(r"[\w ]+=", line))
+    for title, value in re.findall(r"X509v3 (.+?):(?: critical)? ?\n +(.+?)\n", text + "\n"):
+        found[title] = value.strip()
+    return found
+
+
+@pytest.mark.skipif(OPENSSL is None, reason="needs the openssl command, version 3; the CI installs it")
+def test_the_card_says_what_openssl_prints() -> None:
+    made = [make_ca(f"Card {kind}", key=kind, path_length=1).pem for kind in ("ec256", "ec521", "rsa3072")]
+    for pem in [*ROOTS[::12], *made]:
+        facts, printed = inspect(pem, now=NOW).certificate, printed_by_openssl(pem)
+        assert facts is not None
+        for name, value in as_openssl_prints(facts).items():
+            assert printed[name] == value, (facts.subject, name)
 
 
 def test_real_roots_are_refused_for_expiry_alone() -> None:
