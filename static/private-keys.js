@@ -41,6 +41,7 @@
     let start = 0;
     for (let count = 0; count < MAX_ELEMENTS && start < bytes.length; count += 1) {
       if (OTHER_FILES.some((magic) => startsAt(bytes, start, magic)) || isKeyAt(bytes, start)) return true;
+      if (bytes[start] !== 0x30) return false;
       start = element(bytes, start).end;
     }
     return false;

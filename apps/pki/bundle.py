@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from apps.errors import Invalid
 from apps.pki import hints, pem
@@ -63,8 +64,9 @@ def read_bundle(data: bytes | str) -> Bundle:
     return _read_text(raw, text, notes)
 
 
+@lru_cache(maxsize=2 * MAX_BLOCKS)
 def canonical_pem(der: bytes) -> str:
-    """The one PEM form the portal keeps and sends: 64 columns, LF, a newline at the end."""
+    """The one PEM form the portal keeps and sends: 64 columns, LF, a newline at the end. Asked for twice each time."""
     body = base64.b64encode(der).decode("ascii")
     lines = [body[start : start + 64] for start in range(0, len(body), 64)]
     return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 INTEGER, BIT_STRING, OCTET_STRING, OBJECT_IDENTIFIER, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
@@ -60,6 +61,7 @@ def read_element(data: bytes, start: int = 0, limit: int | None = None) -> Eleme
     return Element(data, tag, start, body, body + length)
 
 
+@lru_cache(maxsize=512)
 def read_oid(value: bytes) -> str:
     """Dotted text of an OBJECT IDENTIFIER's value."""
     arcs, number = [], 0

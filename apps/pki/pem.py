@@ -7,7 +7,6 @@ accounted for, and what is sent on is encoded anew. No message repeats a byte of
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from dataclasses import dataclass
@@ -100,8 +99,8 @@ def _read_block(text: str, start: int, following: int, position: int) -> tuple[B
 
 def _decoded(position: int, label: str, body: str) -> Block:
     try:
-        der = base64.b64decode("".join(body.replace("\0", "").split()), validate=True)
-    except (binascii.Error, ValueError):
+        der = binascii.a2b_base64("".join(body.replace("\0", "").split()), strict_mode=True)
+    except ValueError:
         der = None
     if label not in CERTIFICATE_LABELS | CONTAINER_LABELS:
         return Block(position, label, der or b"", _other_label(label, position))

@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 
-from apps.pki.der import DerError, read_element
+from apps.pki.der import SEQUENCE, DerError, read_element
 from apps.pki.shapes import Shape, shape_of
 
 MAX_ELEMENTS = 10
@@ -71,6 +71,8 @@ def is_private_der(data: bytes) -> bool:
     for _ in range(MAX_ELEMENTS):
         if shape_of(data[position:]) is Shape.PRIVATE_KEY:
             return True
+        if data[position : position + 1] != bytes((SEQUENCE,)):
+            return False
         try:
             position = read_element(data, position).end
         except DerError:
