@@ -15,6 +15,7 @@ import certifi
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import serialize_certificates
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -164,12 +165,19 @@ def test_known_vectors(name: str, checks: list[str]) -> None:
     assert only(inspect(FIRST[name], now=NOW), Severity.REFUSE) == checks
 
 
+BUNDLE = [make_ca("One").cert, make_ca("Two", key="rsa2048").cert]
 SEEDS = [
+    serialize_certificates(BUNDLE, Encoding.DER),
     make_ca().der,
     make_ca(key="rsa2048", path_length=0).der,
     *[data for name, data in VECTORS if name.endswith((".der", ".crt")) and len(data) < 3000][::9],
 ]
-PEMS = [make_ca().pem.encode(), *(pem.encode() for pem in ROOTS[::40])]
+PEMS = [
+    make_ca().pem.encode(),
+    b"".join(cert.public_bytes(Encoding.PEM) for cert in BUNDLE),
+    serialize_certificates(BUNDLE, Encoding.PEM),
+    *(pem.encode() for pem in ROOTS[::40]),
+]
 EDITS = st.lists(st.tuples(st.integers(0, 4000), st.binary(max_size=4), st.integers(0, 4)), max_size=6)
 FUZZ = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -191,6 +199,16 @@ def test_damaged_der_gets_a_verdict(seed: bytes, edits: list[tuple[int, bytes, i
 @given(seed=st.sampled_from(PEMS), edits=EDITS)
 def test_damaged_pem_gets_a_verdict(seed: bytes, edits: list[tuple[int, bytes, int]]) -> None:
     assert inspect(mutated(seed, edits), now=NOW).verdict in VERDICTS
+
+
+@FUZZ
+@given(seed=st.sampled_from(PEMS[:3]), edits=EDITS, choose=st.text(max_size=70), accept_expired=st.booleans())
+def test_any_choice_gets_a_verdict(
+    seed: bytes, edits: list[tuple[int, bytes, int]], choose: str, accept_expired: bool
+) -> None:
+    inspection = inspect(mutated(seed, edits), now=NOW, choose=choose, accept_expired=accept_expired)
+    assert inspection.verdict in VERDICTS
+    assert inspection.chosen is None or inspection.chosen in inspection.candidates
 
 
 @FUZZ
