@@ -98,10 +98,15 @@ def _inspected(request: HttpRequest) -> dict[str, Any]:
         "bar": validity_bar(facts.not_before, facts.not_after) if facts else None,
         "counts": {word: sum(f.severity == word for f in seen.findings) for word in ("passed", "caution", "refuse")},
         "choices": _choices(seen),
-        "expired": bool(facts and has_expired(facts, now)),
+        "expired": bool(seen.chosen and facts and has_expired(facts, now) and _only_expired(seen.chosen)),
         "accept_expired": wanted,
         "slots": seen.slots,
     }
+
+
+def _only_expired(chosen: Candidate) -> bool:
+    """Nothing else speaks against it, so asking for it all the same would help."""
+    return {finding.check for finding in chosen.findings if finding.severity is Severity.REFUSE} <= {"valid_now"}
 
 
 def _choices(seen: UploadInspection) -> list[Choice]:
