@@ -217,7 +217,14 @@ def test_a_key_in_a_field_for_text_is_recognised(root: Made) -> None:
         text = key if isinstance(key, str) else key.decode("latin-1")
         assert holds_private_key(text), case
     assert holds_private_key("0\0" * 9 + "0\3\2\1\1"), "the tenth of several structures"
-    for harmless in ("", "0\0" * 20, "Partners Root G2", "0 upper limit", "We rotate the private key in May.", root.pem):
+    for harmless in (
+        "",
+        "0\0" * 20,
+        "Partners Root G2",
+        "0 upper limit",
+        "We rotate the private key in May.",
+        root.pem,
+    ):
         assert not holds_private_key(harmless)
 
 

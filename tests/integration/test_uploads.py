@@ -1,4 +1,8 @@
-"""No byte of an uploaded private key reaches a sink (INV-35, INV-38): every form, every way in, the real processes."""
+"""Uploads as the real processes take them.
+
+No byte of an uploaded private key reaches a sink (INV-35, INV-38), in every form and by every way in. Of several
+certificates the chosen one goes up.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 
 import httpx
 import psycopg
@@ -151,3 +156,37 @@ def test_the_search_would_find_what_is_stored(portal: PortalProcess) -> None:
     with portal.api("engineer") as api:
         assert api.post("/cas/", json={"name": canary, "pem": ROOT}).status_code == 201
     assert sinks_holding(portal, canary)
+
+
+def test_the_api_takes_the_chosen_one_of_several(portal: PortalProcess) -> None:
+    root = make_ca("Chosen Root")
+    below = make_ca("Chosen Issuing", issuer=root)
+    body = {"name": "Chosen", "pem": root.pem + below.pem}
+    with portal.api("engineer") as api:
+        seen = api.post("/cas/inspect/", json=body).json()
+        rows = [(row["role"], row["signed_by"], row["chosen"], row["known_as"]) for row in seen["certificates"]]
+        assert (seen["verdict"], rows) == ("caution", [("root", 1, False, None), ("intermediate", 1, False, None)])
+        refused = api.post("/cas/", json=body)
+        assert (refused.status_code, list(refused.json()["errors"])) == (400, ["choose"])
+        made = api.post("/cas/", json={**body, "choose": below.fingerprint})
+        assert (made.status_code, made.json()["fingerprint"]) == (201, below.fingerprint)
+        again = api.post("/cas/inspect/", json=body).json()["certificates"]
+        assert [row["known_as"] for row in again] == [None, made.json()["id"]]
+
+
+def test_an_expired_ca_goes_up_only_when_asked_for(portal: PortalProcess) -> None:
+    now = datetime.now(UTC)
+    old = make_ca("Bygone", not_before=now - timedelta(days=9), not_after=now - timedelta(days=1))
+    body = {"name": "Bygone", "pem": old.pem}
+    with portal.api("engineer") as api:
+        assert api.post("/cas/", json=body).status_code == 400
+        made = api.post("/cas/", json={**body, "accept_expired": True})
+        assert (made.status_code, made.json()["findings"][0]["check"]) == (201, "valid_now")
+
+
+def test_no_field_takes_a_nul(portal: PortalProcess) -> None:
+    with portal.api("engineer") as api:
+        for body in ({"name": "a\0b", "pem": ROOT}, {"name": "a", "pem": ROOT, "owner_team": "\0"}, {"\0": [1, "a"]}):
+            refused = api.post("/cas/", json=body)
+            assert (refused.status_code, "NUL" in refused.json()["detail"]) == (400, True)
+        assert api.post("/cas/", json=[1, {"a": ["b", None]}]).status_code == 400
