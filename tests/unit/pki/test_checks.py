@@ -118,6 +118,7 @@ ROWS: dict[str, tuple[Callable[[], bytes], str, Severity, str]] = {
     "RSA exponent 3": (lambda: der_of(key="rsa2048e3"), "key_exponent", CAUTION, "caution"),
     "RSA exponent huge": (lambda: rsa_spki(PRIME_A * PRIME_B, 2**33 + 1), "key_exponent", CAUTION, "refuse"),
     "RSA modulus even": (lambda: rsa_spki(1 << 2047), "key_modulus", REFUSE, "refuse"),
+    "RSA modulus negative": (lambda: rsa_spki(-(1 << 2047) + 1), "key_modulus", REFUSE, "refuse"),
     "RSA small factor": (lambda: rsa_spki(((1 << 2046) + 1) * 3), "key_modulus", CAUTION, "refuse"),
     "RSA close primes": (lambda: rsa_spki(PRIME_A * PRIME_B), "key_modulus", CAUTION, "refuse"),
     "RSA ROCA": (lambda: rsa_spki(roca_modulus()), "key_modulus", CAUTION, "refuse"),

@@ -201,6 +201,23 @@ def test_damaged_pem_gets_a_verdict(seed: bytes, edits: list[tuple[int, bytes, i
     assert inspect(mutated(seed, edits), now=NOW).verdict in VERDICTS
 
 
+ABOVE = make_ca("Above")
+# Signed by another key, so that a change does not end at the signature.
+BELOW = [make_ca("Below", issuer=ABOVE, key=key, path_length=1).der for key in ("ec256", "rsa2048")]
+FLIPS = st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=3)
+
+
+@settings(FUZZ, max_examples=1000)
+@given(seed=st.sampled_from([*BELOW, *SEEDS]), flips=FLIPS)
+def test_the_gate_admits_nothing_that_the_second_opinion_refuses(seed: bytes, flips: list[tuple[int, int]]) -> None:
+    changed = bytearray(seed)
+    for place, byte in flips:
+        changed[place % len(changed)] = byte
+    verdict = inspect(bytes(changed), now=NOW).verdict
+    if verdict != "refuse" and changed[:1] == b"\x30" and seed is not SEEDS[0]:
+        assert reasons(bytes(changed), NOW) == []
+
+
 @FUZZ
 @given(seed=st.sampled_from(PEMS[:3]), edits=EDITS, choose=st.text(max_size=70), accept_expired=st.booleans())
 def test_any_choice_gets_a_verdict(
