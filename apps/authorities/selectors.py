@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
 from apps.authorities.models import CertificateAuthority
+from apps.authorities.relations import relatives
 from apps.authorities.states import HOLDING, RESERVING
 from apps.errors import NotFound
 from apps.inventory.models import Account, EdgeCertificate
@@ -147,7 +148,7 @@ def inspect_upload(
     known = {ca.fingerprint: ca for ca in holders}
     if facts := inspection.certificate:
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
-        findings += _same_key(account, facts)
+        findings += [*_same_key(account, facts), *relatives(account, facts)]
     if holds_private_key(name):
         findings.append(PRIVATE_KEY)
     elif name.strip():

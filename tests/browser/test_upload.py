@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs7
 from playwright.sync_api import Page, expect
@@ -44,6 +46,11 @@ def refused(page: Page, case: str = "") -> None:
     expect(page.locator("#pem-note"), case).to_contain_text("That holds a private key. It was not sent.")
     expect(page.locator("#pem")).to_have_value("")
     assert page.locator("#file").evaluate("field => field.files.length") == 0
+
+
+def accessible(page: Page) -> None:
+    found = Axe().run(page).response["violations"]
+    assert [(rule["id"], [node["target"] for node in rule["nodes"]]) for rule in found] == []
 
 
 def test_a_private_key_of_any_form_causes_no_request(form: Visitor, tmp_path: Path) -> None:
@@ -96,6 +103,7 @@ def test_of_several_certificates_one_is_chosen(form: Visitor, tmp_path: Path) ->
     page.get_by_label("Intermediates, or not known").check()
     page.get_by_role("button", name="Upload CA").click()
     expect(page.locator(".banner", has_text="There is a problem")).to_contain_text("Choose the one that goes up")
+    accessible(page)
     page.get_by_role("radio", name="Chain Issuing Intermediate").check()
     expect(page.locator("#inspection")).to_contain_text("Certificate 2 of 3 was chosen")
     expect(page.locator("#choose-2")).to_be_checked()
@@ -105,6 +113,9 @@ def test_of_several_certificates_one_is_chosen(form: Visitor, tmp_path: Path) ->
     page.get_by_role("button", name="Upload CA").click()
     expect(page.get_by_role("heading", name="Chain Issuing 1")).to_be_visible()
     expect(page.locator("#main")).to_contain_text("Chain Root")
+    page = form.go("/cas/upload/")
+    page.locator("#pem").fill(below.pem)
+    expect(page.get_by_role("link", name="Open that CA")).to_have_attribute("href", re.compile(r"^/cas/[0-9a-f-]+/$"))
 
 
 def test_a_binary_container_is_unpacked_into_choices(form: Visitor, tmp_path: Path) -> None:
@@ -125,6 +136,7 @@ def test_an_expired_ca_goes_up_only_when_asked_for(form: Visitor) -> None:
     page.get_by_label("Upload it although it has expired").check()
     expect(page.locator("#inspection")).to_contain_text("0 fail")
     expect(page.locator("#accept_expired")).to_be_checked()
+    accessible(page)
 
 
 def test_without_script_the_check_button_does_the_same(sign_in: SignIn, tmp_path: Path) -> None:

@@ -192,6 +192,26 @@ def test_a_certificate_with_the_same_key_is_a_caution_that_travels_with_it() -> 
     assert "same_key" in [finding["check"] for finding in ca.findings]
 
 
+def test_two_cas_of_one_chain_are_told_whichever_comes_first() -> None:
+    root = make_certificate("Root")
+    below = make_certificate("Issuing", issuer=root)
+    account = make_account()
+    first = admit(account, below.pem, name="Issuing")
+    ca = admit(account, root.pem, name="Root")
+    told = next(finding for finding in ca.findings if finding["check"] == "same_chain")
+    assert told["message"] == "It signed Issuing, which holds a slot"
+    other = make_account()
+    admit(other, root.pem, name="Root")
+    seen = inspect_upload(account=other, data=below.pem, name="", now=timezone.now())
+    note = next(finding for finding in seen.findings if finding.check == "same_chain")
+    assert (seen.verdict, note.message) == ("accept", "It is signed by Root, which holds a slot")
+    stranger = inspect_upload(account=account, data=make_certificate("Root").pem, name="", now=timezone.now())
+    assert "same_chain" not in [finding.check for finding in stranger.findings]
+    assert first.findings == []
+    CertificateAuthority.objects.filter(pk=first.pk).update(pem="")
+    assert inspect_upload(account=account, data=make_certificate("New").pem, name="", now=timezone.now()).chosen
+
+
 def test_hostnames_are_counted_over_all_zones() -> None:
     account = make_account()
     ca = make_ca(account)
