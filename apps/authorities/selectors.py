@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import structlog
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
@@ -16,9 +17,14 @@ from apps.errors import NotFound
 from apps.inventory.models import Account, EdgeCertificate
 from apps.inventory.selectors import edge_lists_of, slot_certificates
 from apps.pki.bundle import read_bundle
+from apps.pki.candidates import Candidate
 from apps.pki.certificate import CertificateFacts, read_certificate
-from apps.pki.findings import Finding, Severity
+from apps.pki.findings import Finding, Severity, verdict_of
+from apps.pki.hints import PRIVATE_KEY
 from apps.pki.inspection import inspect
+from apps.pki.private_keys import holds_private_key
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,16 +64,39 @@ class SlotLedger:
 
 @dataclass(frozen=True)
 class UploadInspection:
-    """What an upload is, and every check that would be made on submitting it. Nothing is stored."""
+    """What an upload is, and every check that would be made on submitting it. Nothing is stored.
 
-    verdict: str
+    `candidates` are the certificates in it, `chosen` the one that would go up, None while several wait for a choice.
+    `known` names, by fingerprint, the CAs here that hold one of them already.
+    """
+
     findings: tuple[Finding, ...]
-    certificates: tuple[CertificateFacts, ...]
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+    known: dict[str, CertificateAuthority]
     slots: SlotLedger
 
     @property
+    def verdict(self) -> str:
+        return verdict_of(self.findings)
+
+    @property
+    def certificates(self) -> tuple[CertificateFacts, ...]:
+        return tuple(candidate.facts for candidate in self.candidates if candidate.facts)
+
+    @property
     def certificate(self) -> CertificateFacts | None:
-        return self.certificates[0] if len(self.certificates) == 1 else None
+        return self.chosen.facts if self.chosen else None
+
+    @property
+    def waits_for_choice(self) -> bool:
+        """Several are in it, at least one could go up, and none was chosen."""
+        return bool(self.candidates) and self.chosen is None and self.findings[0].severity is Severity.CAUTION
+
+    @property
+    def holds_private_key(self) -> bool:
+        """Then nothing of the upload may be shown again."""
+        return any(finding.check == "private_key" for finding in self.findings)
 
 
 def cas_of(account: Account) -> QuerySet[CertificateAuthority]:
@@ -134,21 +163,31 @@ def cas_ending(account: Account) -> list[CertificateAuthority]:
     return list(rows.prefetch_related("expiry_notices").order_by("not_after"))
 
 
-def inspect_upload(*, account: Account, data: bytes | str, name: str, now: datetime) -> UploadInspection:
-    """Judge an upload: the certificate's own checks, then the account's (known already, name, slot)."""
-    inspection = inspect(data, now=now)
+def inspect_upload(
+    *, account: Account, data: bytes | str, name: str, now: datetime, choose: str = "", accept_expired: bool = False
+) -> UploadInspection:
+    """Judge an upload: the certificate's own checks, then the account's (known already, name, slot).
+
+    `choose` is the fingerprint of the certificate that is meant among several; `accept_expired` admits an expired
+    CA with a caution. A private key is refused and its arrival logged, without a byte of it.
+    """
+    inspection = inspect(data, now=now, choose=choose, accept_expired=accept_expired)
     slots = slots_of(account)
     findings = list(inspection.findings)
-    if inspection.certificates and len(inspection.certificates) == 1:
-        facts = inspection.certificates[0]
+    prints = [candidate.fingerprint for candidate in inspection.candidates]
+    holders = CertificateAuthority.objects.filter(account=account, fingerprint__in=prints, state__in=HOLDING)
+    known = {ca.fingerprint: ca for ca in holders}
+    if facts := inspection.certificate:
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
         findings += kinship(account, facts)
-    if name.strip():
+    if holds_private_key(name):
+        findings.append(PRIVATE_KEY)
+    elif name.strip():
         findings.append(_name_free(account, name.strip()))
-    severities = {finding.severity for finding in findings}
-    refused = Severity.REFUSE in severities
-    verdict = "refuse" if refused else "caution" if Severity.CAUTION in severities else "accept"
-    return UploadInspection(verdict, tuple(findings), inspection.certificates, slots)
+    seen = UploadInspection(tuple(findings), inspection.candidates, inspection.chosen, known, slots)
+    if seen.holds_private_key:
+        logger.warning("private_key_refused", account=str(account.pk))
+    return seen
 
 
 def _not_uploaded_before(account: Account, facts: CertificateFacts) -> Finding:
@@ -165,6 +204,8 @@ def _not_uploaded_before(account: Account, facts: CertificateFacts) -> Finding:
 
 
 def _name_free(account: Account, name: str) -> Finding:
+    if "\0" in name:
+        return Finding("name_free", Severity.REFUSE, "The name holds a NUL character", "Type the name anew.")
     if CertificateAuthority.objects.filter(account=account, name=name, state__in=HOLDING).exists():
         return Finding(
             "name_free", Severity.REFUSE, "Name is already used", f"{name} is taken. Add a year or a generation."

@@ -20,10 +20,15 @@ from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account
 from apps.outbox.services import mark_due
+from apps.pki.checks_validity import has_expired
 from apps.pki.findings import Severity
+from apps.pki.hints import PRIVATE_KEY
+from apps.pki.private_keys import holds_private_key
 
 NAME_LIMIT = 120
 STATE_FIELDS = ("state", "state_reason", "write_sent_at", "write_attempts")
+# The form field of a refusal, where it is not the certificate itself.
+FIELDS = {"name_free": "name", "chosen_certificate": "choose"}
 
 
 @transaction.atomic
@@ -37,19 +42,29 @@ def admit_ca(
     owner_team: Team | None = None,
     reason: str = "",
     replaces: CertificateAuthority | None = None,
+    choose: str = "",
+    accept_expired: bool = False,
 ) -> CertificateAuthority:
     """Store a CA that passed every check, reserve its slot, and mark the account due for the upload.
 
     The account row is locked first, so that parallel uploads cannot take the same last slot (INV-27).
+    `choose` is the fingerprint of the certificate that is meant when the upload holds several: none is ever taken
+    unasked. `accept_expired` admits an expired CA; it is recorded as a caution and in the audit event.
     What goes to Cloudflare is the canonical PEM of the DER that was checked, never the uploaded bytes (INV-37).
     `replaces` is the live CA whose hostnames this one takes over (F23). Raises Invalid with every reason at once.
     """
     by.require(Permission.CA_UPLOAD)
     account = Account.objects.select_for_update().get(pk=account.pk)
-    inspection = inspect_upload(account=account, data=data, name=name, now=timezone.now())
+    inspection = inspect_upload(
+        account=account, data=data, name=name, now=timezone.now(), choose=choose, accept_expired=accept_expired
+    )
     problems = _problems(inspection, name, client_issuers)
     if replaces and (why_not := _not_replaceable(replaces, account)):
         problems["replaces"] = [why_not]
+    if holds_private_key(reason):
+        problems["reason"] = [f"{PRIVATE_KEY.message}. {PRIVATE_KEY.detail}"]
+    elif "\0" in reason:
+        problems["reason"] = ["The reason holds a NUL character. Type it anew."]
     facts = inspection.certificate
     if problems or facts is None:
         raise Invalid("The CA was not uploaded. Mend what is named and send it again.", details=problems)
@@ -79,6 +94,8 @@ def admit_ca(
         "client_issuers": client_issuers or "not known",
         "cautions": [finding.check for finding in cautions],
         "replaces": replaces.fingerprint if replaces else "",
+        "expired_accepted": has_expired(facts, timezone.now()),
+        "chosen_among": len(inspection.candidates),
     }
     _record(by, "ca:admitted", ca, reason=ca.reason, after=after)
     mark_due(kind="account", subject_id=account.pk)
@@ -89,9 +106,11 @@ def _problems(inspection: UploadInspection, name: str, client_issuers: str) -> d
     problems: dict[str, list[str]] = {}
     for finding in inspection.findings:
         if finding.severity == Severity.REFUSE:
-            field = "name" if finding.check == "name_free" else "pem"
+            field = FIELDS.get(finding.check, "pem")
             sentence = f"{finding.message}. {finding.detail}" if finding.detail else finding.message
             problems.setdefault(field, []).append(sentence)
+    if inspection.waits_for_choice:
+        problems["choose"] = [f"{inspection.findings[0].message}. Choose the one that goes up."]
     if not name.strip():
         problems.setdefault("name", []).append("Give the CA a name that people here know.")
     elif len(name.strip()) > NAME_LIMIT:

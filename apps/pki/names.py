@@ -121,6 +121,8 @@ def read_string(encoded: bytes) -> str | None:
 
 
 def _escaped(value: str) -> str:
+    if value.isascii() and value.isprintable() and SPECIAL.isdisjoint(value) and value.strip(" #") == value:
+        return value
     shown = "".join("\\" + char if char in SPECIAL else _shown(char) for char in value)
     if shown[:1] in {"#", " "}:
         shown = "\\" + shown

@@ -17,6 +17,7 @@ from apps.web.views import (
     requests,
     rotation,
     settings,
+    uploads,
 )
 
 
@@ -43,8 +44,8 @@ urlpatterns = [
     path("associations/export.csv", associations.export, name="associations-export"),
     path("drift/", associations.drift, name="drift"),
     path("cas/", cas.index, name="cas"),
-    path("cas/upload/", cas.upload, name="ca-upload"),
-    path("cas/inspect/", cas.inspect, name="ca-inspect"),
+    path("cas/upload/", uploads.upload, name="ca-upload"),
+    path("cas/inspect/", uploads.inspect, name="ca-inspect"),
     path("cas/<uuid:ca_id>/", cas.detail, name="ca"),
     path("cas/<uuid:ca_id>/pem", cas.pem, name="ca-pem"),
     path("cas/<uuid:ca_id>/retry/", cas.retry, name="ca-retry"),

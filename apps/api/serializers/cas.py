@@ -17,7 +17,10 @@ from apps.api.serializers.common import (
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.identity.models import Team
+from apps.pki.candidates import Candidate
 
+CHOOSE_HELP = "SHA-256 fingerprint of the certificate that is meant, when `pem` holds several."
+EXPIRED_HELP = "True: an expired CA is admitted with a caution. False: it is refused."
 ACCOUNT_HELP = "Portal's or Cloudflare's id. May be left out when there is only one account."
 
 
@@ -27,6 +30,8 @@ class InspectBodySerializer(StrictSerializer):
     pem = serializers.CharField(trim_whitespace=False)
     account = serializers.CharField(required=False, help_text=ACCOUNT_HELP)
     name = serializers.CharField(required=False, allow_blank=True, default="", help_text="To check that it is free.")
+    choose = serializers.CharField(required=False, allow_blank=True, default="", help_text=CHOOSE_HELP)
+    accept_expired = serializers.BooleanField(required=False, default=False, help_text=EXPIRED_HELP)
 
 
 class CaBodySerializer(StrictSerializer):
@@ -43,6 +48,8 @@ class CaBodySerializer(StrictSerializer):
         help_text="Who signs the clients: `self` is this CA. Null: not known, so no rule is pinned to it.",
     )
     reason = serializers.CharField(required=False, allow_blank=True, default="")
+    choose = serializers.CharField(required=False, allow_blank=True, default="", help_text=CHOOSE_HELP)
+    accept_expired = serializers.BooleanField(required=False, default=False, help_text=EXPIRED_HELP)
     owner_team = serializers.SlugRelatedField(
         slug_field="slug",
         queryset=Team.objects.all(),
@@ -95,11 +102,22 @@ class InspectionSerializer(serializers.Serializer[Any]):
 
     verdict = OneOf(["refuse", "caution", "accept"])
     findings = FindingSerializer(many=True)
-    certificates = serializers.SerializerMethodField()
+    certificates = serializers.SerializerMethodField(
+        help_text="Facts of each certificate, with its position, role, verdict, the position of its signer, "
+        "whether it is the chosen one, and the id of the CA here that holds it already."
+    )
     slots = SlotsSerializer()
 
     def get_certificates(self, inspection: Any) -> list[dict[str, Any]]:
-        return [facts.to_dict() for facts in inspection.certificates]
+        return [self._certificate(candidate, inspection) for candidate in inspection.candidates]
+
+    def _certificate(self, candidate: Candidate, inspection: Any) -> dict[str, Any]:
+        known = inspection.known.get(candidate.fingerprint)
+        return {
+            **candidate.to_dict(),
+            "chosen": candidate is inspection.chosen,
+            "known_as": str(known.pk) if known else None,
+        }
 
 
 class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):

@@ -36,7 +36,10 @@ class InspectView(ApiView):
     def post(self, request: Request) -> Response:
         body = self.body(request, InspectBodySerializer)
         account = account_named(body.get("account"))
-        inspection = inspect_upload(account=account, data=body["pem"], name=body["name"], now=timezone.now())
+        inspection = inspect_upload(
+            account=account, data=body["pem"], name=body["name"], now=timezone.now(),
+            choose=body["choose"], accept_expired=body["accept_expired"],
+        )  # fmt: skip
         return Response(InspectionSerializer(inspection).data)
 
 
@@ -68,6 +71,8 @@ class CasView(ApiView):
             owner_team=body["owner_team"],
             reason=body["reason"],
             replaces=ca_by_id(body["replaces"]) if body["replaces"] else None,
+            choose=body["choose"],
+            accept_expired=body["accept_expired"],
         )
         return Response(CaSerializer(ca).data, status=status.HTTP_201_CREATED)
 

@@ -1,4 +1,4 @@
-"""Certificate authorities: list, detail, upload."""
+"""Certificate authorities: list, detail, retry, delete. Uploading is in `uploads`."""
 
 from __future__ import annotations
 
@@ -8,27 +8,22 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from apps.audit.selectors import events_matching
 from apps.authorities.models import CertificateAuthority
-from apps.authorities.selectors import ca_by_id, cas_of, certificate_of, inspect_upload, slots_of
-from apps.authorities.services import admit_ca, retry_ca
+from apps.authorities.selectors import ca_by_id, cas_of, certificate_of, slots_of
+from apps.authorities.services import retry_ca
 from apps.coverage.selectors import open_requests, uses_of
 from apps.coverage.services import retire_ca
 from apps.errors import Invalid
-from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.reconcile.selectors import edge_freshness, hostname_rows
 from apps.web.context import actor_of
 from apps.web.plots import validity_bar
-from apps.web.views.base import account_of, page_of, pasted_or_chosen
+from apps.web.views.base import account_of, page_of
 
 MOVING = {"queued", "pushing", "deleting"}
-# The form asks, and "unknown" is an answer; the service refuses where none was given.
-ISSUERS = {"self": "self", "unknown": ""}
-UPLOAD_FIELDS = ("name", "owner_team", "reason", "client_issuers", "replaces")
 
 
 @require_GET
@@ -88,65 +83,6 @@ def pem(_request: HttpRequest, ca_id: UUID) -> HttpResponse:
     response = HttpResponse(ca.pem, content_type="application/x-pem-file")
     response["Content-Disposition"] = f'attachment; filename="ca-{ca.fingerprint[:12]}.pem"'
     return response
-
-
-@require_POST
-def inspect(request: HttpRequest) -> HttpResponse:
-    """What was read and checked, for the upload form. Nothing is stored."""
-    actor_of(request).require(Permission.CA_UPLOAD)
-    return render(request, "cas/_inspection.html", _inspected(request))
-
-
-def _inspected(request: HttpRequest) -> dict[str, Any]:
-    data = pasted_or_chosen(request)
-    if not data:
-        return {"slots": slots_of(account_of(request))}
-    seen = inspect_upload(account=account_of(request), data=data, name=request.POST.get("name", ""), now=timezone.now())
-    facts = seen.certificate
-    counts = {word: sum(f.severity == word for f in seen.findings) for word in ("passed", "caution", "refuse")}
-    bar = validity_bar(facts.not_before, facts.not_after) if facts else None
-    return {"seen": seen, "facts": facts, "bar": bar, "counts": counts, "slots": seen.slots, "now": timezone.now()}
-
-
-@require_http_methods(["GET", "POST"])
-def upload(request: HttpRequest) -> HttpResponse:
-    actor, account = actor_of(request), account_of(request)
-    actor.require(Permission.CA_UPLOAD)
-    replaced = _replaced(request)
-    values: dict[str, Any] = {"teams": Team.objects.all(), "errors": {}, "form": {}, "replaced": replaced}
-    if request.method == "GET":
-        form = {"owner_team": replaced.owner_team.slug} if replaced and replaced.owner_team else {}
-        return render(request, "cas/upload.html", {**values, "form": form, "slots": slots_of(account)})
-    form = {name: request.POST.get(name, "") for name in UPLOAD_FIELDS}
-    values |= {"form": form, **_inspected(request)}
-    if "check" in request.POST:
-        return render(request, "cas/upload.html", {**values, "pem": _kept_pem(request, values)})
-    try:
-        ca = admit_ca(
-            by=actor, account=account, name=form["name"], data=pasted_or_chosen(request), reason=form["reason"],
-            client_issuers=ISSUERS.get(form["client_issuers"], "unanswered"),
-            owner_team=Team.objects.filter(slug=form["owner_team"]).first(), replaces=replaced,
-        )  # fmt: skip
-    except Invalid as refused:
-        values |= {"errors": refused.details, "pem": _kept_pem(request, values)}
-        return render(request, "cas/upload.html", values, status=400)
-    messages.success(request, f"{ca.name} is queued for upload.")
-    return redirect("ca-replace", ca_id=replaced.pk) if replaced else redirect("ca", ca_id=ca.pk)
-
-
-def _replaced(request: HttpRequest) -> CertificateAuthority | None:
-    """The CA that the upload takes over from, when it comes from a rotation."""
-    named = (request.POST if request.method == "POST" else request.GET).get("replaces", "")
-    return ca_by_id(named) if named else None
-
-
-def _kept_pem(request: HttpRequest, values: dict[str, Any]) -> str:
-    """What was typed, unless it held a private key: that is not shown again."""
-    seen = values.get("seen")
-    if seen and any(finding.check == "private_key" for finding in seen.findings):
-        return ""
-    # A browser sends text fields with CRLF, whatever was pasted.
-    return request.POST.get("pem", "").replace("\r\n", "\n")
 
 
 @require_POST
