@@ -25,12 +25,34 @@ def hide_secrets(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> M
     return event
 
 
+# What Celery says of a broker that is away. Its tracebacks run to pages, several times a second, and name no fault of
+# ours: the first line says which connection was lost, and the sweep makes up for it.
+TERSE_LOGGERS = frozenset({"celery.beat", "celery.worker.consumer.consumer", "py.warnings"})
+
+
+def first_line_of_lost_brokers(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Keep the first line of the messages of `TERSE_LOGGERS`, without a traceback."""
+    if event.get("logger") in TERSE_LOGGERS:
+        event.pop("exc_info", None)
+        event["event"] = str(event["event"]).partition("\n")[0]
+    return event
+
+
+def one_line_a_request(_logger: Any, _name: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A request is logged when it ends, with its status; health checks that went well are not."""
+    finished_well = event.get("event") == "request_finished" and event.get("code") == 200
+    if event.get("event") == "request_started" or (finished_well and event.get("request") == "GET /healthz"):
+        raise structlog.DropEvent
+    return event
+
+
 SHARED = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
+    first_line_of_lost_brokers,
     structlog.processors.StackInfoRenderer(),
     structlog.processors.format_exc_info,
     hide_secrets,
@@ -68,6 +90,7 @@ def configure_structlog() -> None:
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
+            one_line_a_request,
             *SHARED,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

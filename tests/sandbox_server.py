@@ -94,21 +94,79 @@ class SandboxProcess:
 
     def requests(self, since: int = 0, *, origin: str = "api") -> list[dict[str, Any]]:
         """API calls after `since`, in the order of their effect. `origin="all"` includes edits past the API."""
-        return self._control("GET", f"requests?since={since}&origin={origin}")["requests"]
+        found: list[dict[str, Any]] = []
+        while True:
+            page = self._control("GET", f"requests?since={since}&origin={origin}")
+            found += page["requests"]
+            if not page["more"]:
+                return found
+            since = found[-1]["seq"]
 
     def violations(self) -> list[str]:
         return [entry["violation"] for entry in self.requests() if entry["violation"]]
 
     def switch(self, **switches: Any) -> dict[str, Any]:
-        """For instance down=True, latency_ms=200, quota=1. Returns all switches."""
+        """For instance down=True, association_lag_s=30, profile="realistic" or reset=True. Returns all switches."""
         return self._control("POST", "switches", switches)
 
+    def faults(self, *rules: dict[str, Any], random: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Append `{"match": ..., "do": ...}` rules to the script, or start the random mode. Returns the script."""
+        sent: dict[str, Any] = {"rules": list(rules)}
+        return self._control("POST", "faults", sent if random is None else {**sent, "random": random})
+
+    def fault(self, kind: str, match: dict[str, Any] | None = None, **fields: Any) -> None:
+        """One rule, for instance fault("timeout", {"method": "PUT"}, applied=True)."""
+        self.faults({"match": match or {}, "do": {"fault": kind, **fields}})
+
+    def faults_left(self) -> int:
+        """How many rules still wait for calls."""
+        return self._control("GET", "faults")["left"]
+
+    def clear_faults(self) -> None:
+        self._control("POST", "faults", {"replace": True})
+
+    def hold(self, at: str, **match: Any) -> None:
+        """Park the next matching call at before_apply, after_apply_before_reply or mid_request_body."""
+        self.fault("hold", match, at=at)
+
+    def held(self, wait_s: float = 20, *, after: int = 0) -> dict[str, Any]:
+        """The oldest parked call with an id above `after`; waits for it. Raises AssertionError when none comes."""
+        found = self._control("GET", f"holds?wait_s={wait_s}&after={after}", timeout=wait_s + 10)["holds"]
+        if not found:
+            raise AssertionError(f"No call was parked within {wait_s} s. The script: {self._control('GET', 'faults')}")
+        return found[0]
+
+    def release(self, hold: dict[str, Any], *, apply: bool = True, reply: str = "send") -> None:
+        """End a parked call. `apply` counts before the effect only; `reply` is "send" or "drop"."""
+        self._control("POST", f"holds/{hold['id']}", {"apply": apply, "reply": reply})
+
+    def client(self, host: str, certificate: str = "", *, path: str = "/", method: str = "GET") -> dict[str, Any]:
+        """Would the edge let this client in? `certificate` is PEM, the client's own first."""
+        sent = {"host": host, "certificate": certificate, "path": path, "method": method}
+        return self._control("POST", "client", sent)
+
     def revoke_token(self, revoked: bool = True, token_id: str | None = None) -> None:
-        self._control("POST", "tokens", {"revoked": revoked, "id": token_id})
+        self.change_token(token_id, revoked=revoked)
+
+    def change_token(self, token_id: str | None = None, **changes: Any) -> None:
+        """revoked, status (active, disabled, expired), expires_on, permissions; of the first token without an id."""
+        self._control("POST", "tokens", {"id": token_id, **changes})
 
     def make_token(self, name: str = "test", **fields: Any) -> str:
         """A further token: kind, permissions and zones (names or ids) as the control port takes them."""
         return self._control("POST", "tokens", {"name": name, **fields})["token"]
+
+    def seed(self, *zones: str | dict[str, Any]) -> dict[str, str]:
+        """Many zones at once, by name or as {name, status, paused, lists}. Returns name -> id."""
+        return self._control("POST", "seed", {"zones": list(zones)})["zones"]
+
+    def add_certificate(self, name: str, pem: str, **fields: Any) -> str:
+        """A row past quota and API; fields are ca and type. Returns its id."""
+        return self._control("POST", "certificates", {"name": name, "certificates": pem, **fields})["id"]
+
+    def delete_certificate(self, certificate_id: str) -> None:
+        """Past the API, with all its lists."""
+        self._control("POST", "certificates/delete", {"id": certificate_id})
 
     def edit(self, zone: str, certificate_id: str | None, hostnames: list[str]) -> list[str]:
         """Replace a list past the API. `zone` is a name or an id."""
@@ -140,8 +198,8 @@ class SandboxProcess:
         found = next(item for item in self.state()["zones"] if zone in (item["name"], item["id"]))
         return found["ruleset"]["rules"] if found["ruleset"] else []
 
-    def _control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        answer = httpx.request(method, f"{self.origin}/_sandbox/{path}", json=body, timeout=10, trust_env=False)
+    def _control(self, method: str, path: str, body: dict[str, Any] | None = None, timeout: float = 10) -> Any:
+        answer = httpx.request(method, f"{self.origin}/_sandbox/{path}", json=body, timeout=timeout, trust_env=False)
         if answer.status_code != 200:
             raise AssertionError(f"{path}: {answer.status_code} {answer.text}")
         return answer.json()

@@ -10,10 +10,21 @@ from collections.abc import Mapping
 from django.utils import timezone
 
 from apps.audit.services import record
-from apps.coverage.models import Association, CoverageRequest, Enforcement, Kind, ModeChoice, RequestHostname
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import CaState
+from apps.coverage.models import (
+    Association,
+    AssociationRecord,
+    CoverageRequest,
+    Enforcement,
+    Kind,
+    ModeChoice,
+    RequestHostname,
+)
 from apps.coverage.states import IN_FLIGHT, RequestState
 from apps.coverage.verdicts import STRICTNESS
 from apps.identity.actors import Actor
+from apps.identity.models import Team
 from apps.inventory.models import Zone
 
 
@@ -33,16 +44,28 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
         "state": Association.State.APPROVED,
         "request": request,
         "release_request": None,
-        "owner_team": request.team,
+        "owner_team": _owner_of(row) or request.team,
         "approved_at": timezone.now(),
         "approved_by_label": by_label,
     }
     existing = Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
     if existing is None or existing.state == Association.State.RELEASING:
+        _end_record(row.zone, request.ca, row.hostname)
         Association.objects.update_or_create(
             zone=row.zone, ca=request.ca, hostname=row.hostname, defaults={**values, "live_at": None}
         )
-    _set_mode(request, row, mode_after(row.zone, row.hostname, request))
+        AssociationRecord.objects.create(
+            zone=row.zone, ca=request.ca, hostname=row.hostname, request=request, approved_at=timezone.now(),
+            approved_by_label=by_label,
+        )  # fmt: skip
+    set_mode(request, row, mode_after(row.zone, row.hostname, request))
+
+
+def _owner_of(row: RequestHostname) -> Team | None:
+    """Who owns the hostname by an earlier approval: a second CA does not change that, whoever asks for it."""
+    owned = Association.objects.filter(zone=row.zone, hostname=row.hostname).exclude(owner_team=None)
+    first = owned.select_related("owner_team").order_by("approved_at").first()
+    return first.owner_team if first else None
 
 
 def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
@@ -56,7 +79,7 @@ def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
     return max(existing.mode, request.mode, key=STRICTNESS.__getitem__)
 
 
-def _set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
+def set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
     existing = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).first()
     if existing is None:
         Enforcement.objects.create(zone=row.zone, hostname=row.hostname, mode=mode, request=request)
@@ -69,12 +92,15 @@ def _release(request: CoverageRequest, row: RequestHostname) -> None:
     here = Association.objects.filter(zone=row.zone, hostname=row.hostname)
     here.filter(ca=request.ca).update(state=Association.State.RELEASING, release_request=request)
     if not here.filter(state=Association.State.APPROVED).exists():
-        _set_mode(request, row, ModeChoice.VERIFY)
+        set_mode(request, row, ModeChoice.VERIFY)
 
 
 def take_back(request: CoverageRequest) -> None:
     """Undo what an approval wrote, as far as the edge has not shown it yet."""
-    Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED).delete()
+    fresh = Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED)
+    for row in fresh.select_related("zone", "ca"):
+        _end_record(row.zone, row.ca, row.hostname)
+    fresh.delete()
     Association.objects.filter(release_request=request, state=Association.State.RELEASING).update(
         state=Association.State.APPROVED, release_request=None
     )
@@ -91,23 +117,36 @@ def _restore_mode(row: Enforcement) -> None:
 
 
 def settle_zone(
-    *, by: Actor, zone: Zone, lists: Mapping[str, frozenset[str]], enforced: Mapping[str, str]
+    *,
+    by: Actor,
+    zone: Zone,
+    lists: Mapping[str, frozenset[str]],
+    enforced: Mapping[str, str],
+    unfinished: frozenset[str] = frozenset(),
 ) -> list[CoverageRequest]:
     """Compare the approved state with one complete read, keep what it proves, close requests that are done.
 
     `lists` maps CA fingerprints to the hostnames at the edge; `enforced` maps hostnames to the mode of the rule of
-    ours that names them. Returns the requests that ended.
+    ours that names them. What a list or a rule shows of an `unfinished` hostname proves nothing yet: its rule is still
+    on its way to accepting its CAs. Returns the requests that ended.
     """
     now = timezone.now()
     for row in Association.objects.filter(zone=zone).select_related("ca"):
         at_edge = row.hostname in lists.get(row.ca.fingerprint, frozenset())
-        if row.state == Association.State.RELEASING and not at_edge and row.ca.fingerprint in lists:
+        # Cloudflare has no list for a CA that is gone, so nothing of it can be read, and nothing is left to remove.
+        was_read = row.ca.fingerprint in lists or row.ca.state == CaState.GONE
+        if row.state == Association.State.RELEASING and not at_edge and was_read:
             _finish_release(row, enforced)
-        elif row.state == Association.State.APPROVED and at_edge and row.live_at is None:
+        elif (
+            row.state == Association.State.APPROVED
+            and at_edge
+            and row.live_at is None
+            and row.hostname not in unfinished
+        ):
             row.live_at = now
             row.save(update_fields=["live_at"])
     for mode in Enforcement.objects.filter(zone=zone, live_at=None):
-        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode:
+        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode and mode.hostname not in unfinished:
             mode.live_at, mode.settled_mode = now, mode.mode
             mode.save(update_fields=["live_at", "settled_mode"])
     _drop_orphan_modes(zone)
@@ -117,7 +156,12 @@ def settle_zone(
 def _finish_release(row: Association, enforced: Mapping[str, str]) -> None:
     others = Association.objects.filter(zone=row.zone, hostname=row.hostname).exclude(pk=row.pk).exists()
     if others or row.hostname not in enforced:
+        _end_record(row.zone, row.ca, row.hostname)
         row.delete()
+
+
+def _end_record(zone: Zone, ca: CertificateAuthority, hostname: str) -> None:
+    AssociationRecord.objects.filter(zone=zone, ca=ca, hostname=hostname, ended_at=None).update(ended_at=timezone.now())
 
 
 def _drop_orphan_modes(zone: Zone) -> None:

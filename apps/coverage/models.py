@@ -12,11 +12,19 @@ from apps.inventory.models import Account, Zone
 
 
 class Kind(models.TextChoices):
-    """COVER puts hostnames under a CA, UNCOVER takes them off, ADOPT approves what is at the edge already."""
+    """COVER puts hostnames under a CA, UNCOVER takes them off, ADOPT approves what is at the edge already.
+
+    BREAK_GLASS and RETURN come from `break_glass.py` alone: block to log without an approver, and back.
+    """
 
     COVER = "cover"
     UNCOVER = "uncover"
     ADOPT = "adopt"
+    BREAK_GLASS = "break_glass", "Break-glass on"
+    RETURN = "return", "Return to block of"
+
+
+ASKABLE = (Kind.COVER.value, Kind.UNCOVER.value, Kind.ADOPT.value)
 
 
 class ModeChoice(models.TextChoices):
@@ -30,11 +38,12 @@ class ModeChoice(models.TextChoices):
 class CoverageRequest(models.Model):
     """What somebody asked for, and where it stands. Shown as REQ-<id>."""
 
-    kind = models.CharField(max_length=8, choices=Kind.choices)
+    kind = models.CharField(max_length=16, choices=Kind.choices)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="requests")
     ca = models.ForeignKey(CertificateAuthority, on_delete=models.PROTECT, related_name="requests")
     mode = models.CharField(max_length=8, choices=ModeChoice.choices, default=ModeChoice.VERIFY)
     reason = models.TextField()
+    override = models.TextField(blank=True, help_text="Why hostnames may go to block without a quiet period in log")
     ticket = models.CharField(max_length=120, blank=True)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, blank=True)
     requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="requests")
@@ -174,3 +183,59 @@ class Enforcement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hostname}: {self.mode}"
+
+
+class BreakGlass(models.Model):
+    """One hostname let out of block without an approver, for a limited time, and the review that must follow.
+
+    Whoever used it cannot review it: also by constraint.
+    """
+
+    request = models.OneToOneField(CoverageRequest, on_delete=models.PROTECT, related_name="break_glass")
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="break_glasses")
+    hostname = models.CharField(max_length=253)
+    used_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    used_by_label = models.CharField(max_length=200)
+    reason = models.TextField()
+    started_at = models.DateTimeField()
+    until = models.DateTimeField(db_index=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    return_request = models.OneToOneField(
+        CoverageRequest, on_delete=models.PROTECT, null=True, blank=True, related_name="returned_break_glass"
+    )
+    reviewed_by = models.ForeignKey(Person, on_delete=models.PROTECT, null=True, blank=True, related_name="+")
+    reviewed_by_label = models.CharField(max_length=200, blank=True)
+    reviewed_at = models.DateTimeField(null=True, blank=True)
+    review_comment = models.TextField(blank=True)
+
+    class Meta:
+        ordering = ("-started_at",)
+        constraints = (
+            models.CheckConstraint(
+                condition=Q(reviewed_by=None) | ~Q(reviewed_by=F("used_by")), name="coverage_break_glass_four_eyes"
+            ),
+            models.UniqueConstraint(
+                fields=["zone", "hostname"], condition=Q(ended_at=None), name="coverage_break_glass_once_at_a_time"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"break-glass on {self.hostname}"
+
+
+class AssociationRecord(models.Model):
+    """That a hostname was approved under a CA, from when to when and by whom. Outlives the association itself."""
+
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="+")
+    ca = models.ForeignKey(CertificateAuthority, on_delete=models.PROTECT, related_name="+")
+    hostname = models.CharField(max_length=253, db_index=True)
+    request = models.ForeignKey(CoverageRequest, on_delete=models.PROTECT, related_name="+")
+    approved_at = models.DateTimeField()
+    approved_by_label = models.CharField(max_length=200)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("approved_at",)
+
+    def __str__(self) -> str:
+        return f"{self.hostname} under {self.ca}"

@@ -14,16 +14,25 @@ from apps.audit.services import record
 from apps.authorities import services as authorities
 from apps.authorities.models import CertificateAuthority
 from apps.coverage import approved
-from apps.coverage.models import Approval, CoverageRequest, Kind, ModeChoice, RequestHostname, RequestPlan
+from apps.coverage.models import (
+    ASKABLE,
+    Approval,
+    CoverageRequest,
+    Kind,
+    ModeChoice,
+    RequestHostname,
+    RequestPlan,
+)
 from apps.coverage.selectors import current_plan, uses_of
 from apps.coverage.states import IN_FLIGHT, RequestState, may_move
-from apps.coverage.verdicts import Verdict, assess
+from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, Zone
 from apps.outbox.services import mark_due
+from apps.planning.hostnames import MAX_NAMES
 
 
 @transaction.atomic
@@ -36,16 +45,21 @@ def create_request(
     text: str,
     reason: str,
     ticket: str = "",
+    override: str = "",
     team: Team | None = None,
+    most: int = MAX_NAMES,
 ) -> CoverageRequest:
     """Store a request in state `planning`. Raises Invalid with every problem, by field, and stores nothing then.
 
-    The account row is locked first, so that two requests for one hostname cannot both find it free.
+    The account row is locked first, so that two requests for one hostname cannot both find it free. `most` is how
+    many hostnames it may name: a rotation names all of a CA.
     """
     by.require(Permission.REQUEST_CREATE)
     account = Account.objects.select_for_update().get(pk=ca.account_id)
-    problems = _problems(by, kind, mode, reason, team)
-    verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text=text) if "kind" not in problems else ()
+    problems = _problems(by, kind, mode, reason, override, team)
+    verdicts: tuple[Verdict, ...] = ()
+    if "kind" not in problems:
+        verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text=text, override=override, most=most)
     if broken := [f"{v.hostname or v.raw}: {v.message}" for v in verdicts if v.status == "fix"]:
         problems["hostnames"] = broken
     elif not verdicts and "kind" not in problems:
@@ -59,21 +73,25 @@ def create_request(
         mode=mode if kind != Kind.UNCOVER else ModeChoice.VERIFY,
         reason=reason.strip(),
         ticket=ticket.strip()[:120],
+        override=override.strip() if any(v.code == "override" for v in verdicts) else "",
         team=team or _only_team(by),
         requested_by=by.person,
         requested_by_label=by.label,
         correlation_id=str(uuid.uuid4()),
     )
     hostnames = _store_hostnames(request, verdicts)
-    after = {"kind": kind, "ca": ca.fingerprint, "mode": request.mode, "ticket": request.ticket}
+    after = {
+        "kind": kind, "ca": ca.fingerprint, "mode": request.mode, "ticket": request.ticket,
+        "override": request.override,
+    }  # fmt: skip
     record_request(by, "request:created", request, hostnames=hostnames, reason=request.reason, after=after)
     mark_due(kind="account", subject_id=account.pk)
     return request
 
 
-def _problems(by: Actor, kind: str, mode: str, reason: str, team: Team | None) -> dict[str, list[str]]:
+def _problems(by: Actor, kind: str, mode: str, reason: str, override: str, team: Team | None) -> dict[str, list[str]]:
     problems: dict[str, list[str]] = {}
-    if kind not in Kind.values:
+    if kind not in ASKABLE:
         problems["kind"] = ["Use cover, uncover or adopt."]
     if mode not in ModeChoice.values:
         problems["mode"] = ["Use verify, log or block."]
@@ -81,6 +99,8 @@ def _problems(by: Actor, kind: str, mode: str, reason: str, team: Team | None) -
         problems["reason"] = ["Say why. Reviewers and auditors read this."]
     elif len(reason) > 4000:
         problems["reason"] = ["Use at most 4,000 characters."]
+    if len(override) > MAX_OVERRIDE:
+        problems["override"] = [f"Use at most {MAX_OVERRIDE:,} characters."]
     if team and by.person and not by.person.teams.filter(pk=team.pk).exists():
         if not by.may(Permission.REQUEST_CREATE_ANY_TEAM):
             problems["team"] = [f"You do not belong to {team.name}. Pick one of your teams."]

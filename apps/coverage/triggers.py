@@ -7,6 +7,9 @@ itself, and keep a request's requester from being changed afterwards.
 from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations import RunPython
+from django.db.migrations.operations.base import Operation
 
 APPROVAL, REQUEST = "coverage_approval", "coverage_coveragerequest"
 MESSAGE = "the person who asked cannot approve"
@@ -61,6 +64,21 @@ def install(connection: BaseDatabaseWrapper) -> None:
 def remove(connection: BaseDatabaseWrapper) -> None:
     """Take the triggers away, for a migration back."""
     _run(connection, SQLITE_REMOVE if connection.vendor == "sqlite" else POSTGRESQL_REMOVE)
+
+
+def around(*operations: Operation) -> list[Operation]:
+    """A migration's operations with the triggers out of the way.
+
+    SQLite makes a changed table anew, which a trigger that names the table forbids.
+    """
+
+    def off(_apps: object, editor: BaseDatabaseSchemaEditor) -> None:
+        remove(editor.connection)
+
+    def on(_apps: object, editor: BaseDatabaseSchemaEditor) -> None:
+        install(editor.connection)
+
+    return [RunPython(off, on), *operations, RunPython(on, off)]
 
 
 def _run(connection: BaseDatabaseWrapper, statements: list[str]) -> None:

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
-from apps.coverage.models import Association, Enforcement, Kind, RequestHostname
+from apps.coverage.ladder import Ladder
+from apps.coverage.models import Association, Enforcement, Kind, ModeChoice, RequestHostname
 from apps.coverage.states import OPEN
 from apps.identity.actors import Actor
 from apps.identity.models import Team
@@ -17,9 +18,10 @@ from apps.identity.permissions import Permission
 from apps.identity.selectors import reserved_teams
 from apps.inventory.models import EdgeList, Zone
 from apps.inventory.selectors import zones_of
-from apps.planning.hostnames import Line, read_lines, zone_of
+from apps.planning.hostnames import MAX_NAMES, Line, read_lines, zone_of
 
 STRICTNESS = {"verify": 0, "log": 1, "block": 2}
+MAX_OVERRIDE = 2000
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class _Known:
     zones: dict[str, Zone]
     approved: dict[str, list[Association]]
     modes: dict[str, str]
+    ladder: Ladder
     pending: dict[str, RequestHostname]
     edge: set[str]
     reserved: dict[str, Team]
@@ -50,16 +53,27 @@ class _Known:
 
 
 def assess(
-    *, by: Actor, ca: CertificateAuthority, kind: str, mode: str, text: str, ignore_request: int | None = None
+    *,
+    by: Actor,
+    ca: CertificateAuthority,
+    kind: str,
+    mode: str,
+    text: str,
+    override: str = "",
+    ignore_request: int | None = None,
+    most: int = MAX_NAMES,
 ) -> tuple[Verdict, ...]:
-    """Verdicts in input order. `text` is the bulk field: one hostname per line, or any usual separator."""
-    lines = read_lines(text)
+    """Verdicts in input order. `text` is the bulk field: one hostname per line, or any usual separator.
+
+    `override` says why hostnames may go to block without a quiet period in log.
+    """
+    lines = read_lines(text, most=most)
     names = [line.hostname for line in lines if line.hostname]
-    known = _known(by, ca, names, ignore_request)
+    known = _known(by, ca, names, override, ignore_request)
     return tuple(_verdict(line, ca, kind, mode, known) for line in lines)
 
 
-def _known(by: Actor, ca: CertificateAuthority, names: list[str], ignore_request: int | None) -> _Known:
+def _known(by: Actor, ca: CertificateAuthority, names: list[str], override: str, ignore_request: int | None) -> _Known:
     approved: dict[str, list[Association]] = {}
     account = ca.account
     associations = Association.objects.filter(zone__account=account, hostname__in=names)
@@ -68,7 +82,7 @@ def _known(by: Actor, ca: CertificateAuthority, names: list[str], ignore_request
     pending = RequestHostname.objects.filter(
         request__account=account, request__ca=ca, hostname__in=names, request__state__in=OPEN
     ).exclude(request_id=ignore_request)
-    modes = Enforcement.objects.filter(zone__account=account, hostname__in=names)
+    modes = list(Enforcement.objects.filter(zone__account=account, hostname__in=names))
     edge: set[str] = set()
     if ca.cloudflare_id:
         for row in EdgeList.objects.filter(zone__account=account, ca_cloudflare_id=ca.cloudflare_id):
@@ -77,6 +91,7 @@ def _known(by: Actor, ca: CertificateAuthority, names: list[str], ignore_request
         zones={zone.name: zone for zone in zones_of(account)},
         approved=approved,
         modes={row.hostname: row.mode for row in modes},
+        ladder=Ladder.of(account, modes, override),
         pending={row.hostname: row for row in pending},
         edge=edge,
         reserved=reserved_teams(names),
@@ -101,6 +116,8 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
     if refusal:
         return say("fix", *refusal, zone)
     status, message, code = _by_kind(line.hostname, ca, kind, mode, known)
+    if status != "fix" and kind != Kind.UNCOVER and mode == ModeChoice.BLOCK:
+        status, message, code = known.ladder.judge(line.hostname, status, message, code)
     if zone.name == line.hostname and status == "ready":
         status, message, code = "check", "This is the zone's own name. Everything on it is covered.", "apex"
     if line.note and status != "fix":

@@ -10,6 +10,7 @@ class Permission(StrEnum):
 
     ACCOUNT_MANAGE = "account:manage"
     AUDIT_READ = "audit:read"
+    BREAK_GLASS = "break_glass:use"
     CA_DELETE = "ca:delete"
     CA_READ = "ca:read"
     CA_UPLOAD = "ca:upload"
@@ -31,6 +32,7 @@ class Role(StrEnum):
     APPROVER = "approver"
     AUDITOR = "auditor"
     ADMIN = "admin"
+    RESPONDER = "responder"
 
 
 READ = {Permission.CA_READ, Permission.COVERAGE_READ, Permission.TOKEN_CREATE}
@@ -56,6 +58,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMIN: frozenset(
         READ | {Permission.ACCOUNT_MANAGE, Permission.AUDIT_READ, Permission.RUN_RETRY, Permission.WRITES_STOP}
     ),
+    Role.RESPONDER: frozenset(READ | {Permission.BREAK_GLASS}),
 }
 
 ROLE_LABELS: dict[Role, str] = {
@@ -65,11 +68,13 @@ ROLE_LABELS: dict[Role, str] = {
     Role.APPROVER: "Reviewer",
     Role.AUDITOR: "Auditor",
     Role.ADMIN: "Administrator",
+    Role.RESPONDER: "Responder",
 }
 
 WHO_CAN: dict[Permission, str] = {
     Permission.ACCOUNT_MANAGE: "an administrator",
     Permission.AUDIT_READ: "an auditor, a reviewer or a security engineer",
+    Permission.BREAK_GLASS: "a responder on call",
     Permission.CA_DELETE: "a security engineer",
     Permission.CA_UPLOAD: "a security engineer",
     Permission.REQUEST_APPROVE: "a security engineer or a reviewer who did not ask for the change",

@@ -31,6 +31,7 @@ class Account(models.Model):
     call_share_percent = models.PositiveSmallIntegerField(default=50)
     scope_check = models.JSONField(default=list)
     scope_checked_at = models.DateTimeField(null=True, blank=True)
+    quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)

@@ -17,6 +17,7 @@ from django.db.models.functions import Greatest, Least, Now
 
 from apps.outbox.doorbell import ring_on_commit
 from apps.outbox.models import OutboxEntry
+from apps.outbox.processes import is_gone
 
 MAX_DELAY_S = 600.0
 
@@ -79,6 +80,21 @@ def holds(lease: Lease, *, for_s: float) -> bool:
     return _leased(lease).filter(leased_until__gt=Now() + timedelta(seconds=for_s)).exists()
 
 
+def renew(lease: Lease, *, lease_s: float) -> bool:
+    """Hold on for `lease_s` from now. False when the lease is over or somebody else's: then nothing may be written."""
+    return _leased(lease).filter(leased_until__gt=Now()).update(leased_until=Now() + timedelta(seconds=lease_s)) == 1
+
+
+def release_leases_of_the_dead() -> int:
+    """End the leases of processes that are certainly gone, so that their work goes on within seconds. Returns how many."""  # noqa: E501
+    freed = 0
+    for entry in OutboxEntry.objects.filter(leased_until__gt=Now()).exclude(leased_by=""):
+        if is_gone(entry.leased_by):
+            mine = OutboxEntry.objects.filter(pk=entry.pk, generation=entry.generation)
+            freed += mine.update(leased_by="", leased_until=None)
+    return freed
+
+
 def settle(lease: Lease, *, next_in_s: float) -> bool:
     """End a good run. Due again at once if somebody asked meanwhile, else in `next_in_s` seconds."""
     with transaction.atomic():
@@ -89,9 +105,13 @@ def settle(lease: Lease, *, next_in_s: float) -> bool:
         return _end(lease, delay, urgent=row.wanted != lease.wanted, attempts=0, last_error="", settled_at=Now())
 
 
-def defer(lease: Lease, *, delay_s: float, error: str) -> bool:
-    """End a run that could not finish, to be tried again after `delay_s` (at most ten minutes)."""
-    return _end(lease, min(max(delay_s, 0.0), MAX_DELAY_S), last_error=error)
+def defer(lease: Lease, *, delay_s: float, error: str, forget_attempts: bool = False) -> bool:
+    """End a run that could not finish, to be tried again after `delay_s` (at most ten minutes).
+
+    `forget_attempts` begins their count anew, for what is tried for ever and must not look like runs cut off.
+    """
+    changes: dict[str, object] = {"attempts": 0} if forget_attempts else {}
+    return _end(lease, min(max(delay_s, 0.0), MAX_DELAY_S), last_error=error, **changes)
 
 
 def postpone(lease: Lease, *, delay_s: float, why: str) -> bool:

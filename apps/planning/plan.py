@@ -40,7 +40,7 @@ class ReplaceList:
     def summary(self) -> str:
         done = [f"add {_count(len(self.adds))}"] if self.adds else []
         done += [f"remove {_count(len(self.removes))}"] if self.removes else []
-        return f"Send the list of CA {self.ca[:12]}: {', '.join(done)}, {len(self.after)} in all."
+        return f"Send the list of {self.ca[:12]}: {', '.join(done)}, {len(self.after)} in all."
 
     def to_dict(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("before", "after", "adds", "removes")}
@@ -151,13 +151,17 @@ class Effect:
 
 @dataclass(frozen=True)
 class Plan:
-    """`base` is the fingerprint of the read it stands on; `pairs_left` how many (CA, hostname) pairs remain after."""
+    """`base` is the fingerprint of the read it stands on; `pairs_left` how many (CA, hostname) pairs remain after.
+
+    `waits` are hostnames whose work is held back, because it would lock them out: no CA of theirs is at the edge.
+    """
 
     zone: str
     base: str
     steps: tuple[Step, ...]
     effects: tuple[Effect, ...]
     pairs_left: int | None = None
+    waits: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -177,4 +181,5 @@ class Plan:
             "steps": [step.to_dict() for step in self.steps],
             "effects": [effect.to_dict() for effect in self.effects],
             "pairs_left": self.pairs_left,
+            "waits": list(self.waits),
         }

@@ -2,7 +2,7 @@
 
 https://developers.cloudflare.com/ssl/client-certificates/byo-ca/ gives the plain form. Ours also refuses revoked
 certificates and, where it is known who signs a CA's clients, certificates that anyone else signed: without that pin
-the edge accepts a certificate of any CA in the account.
+the edge accepts a certificate of any CA in the account. docs/enforcement.md explains each part.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from apps.errors import Unsafe
 from apps.planning.state import DesiredZone, Mode, RuleState, digest_of
@@ -21,14 +22,11 @@ BRIDGE_PREFIX = "byoca-bridge-"
 MAX_EXPRESSION = 4000
 DESCRIPTION = "BYOCA Portal: client certificate required"
 
-_HOSTNAME = re.compile(r"[a-z0-9.-]+")
+_HOSTNAME = re.compile(r"[a-z0-9.-]*[a-z0-9-]")
 _SKI = re.compile(r"[0-9A-F]+")
-_OURS = re.compile(
-    r'\(http\.host in \{(?P<hosts>"[a-z0-9.-]+"(?: "[a-z0-9.-]+")*)\} and \('
-    r"not cf\.tls_client_auth\.cert_presented or not cf\.tls_client_auth\.cert_verified"
-    r" or cf\.tls_client_auth\.cert_revoked"
-    r'(?: or not cf\.tls_client_auth\.cert_issuer_ski in \{(?P<skis>"[0-9A-F]+"(?: "[0-9A-F]+")*)\})?\)\)'
-)
+_REF = re.compile(r"byoca-(?:[a-z0-9]+-)+0[01]*")
+_HOSTS_START, _HOSTS_END = "(http.host in {", "} and ("
+_PIN_START, _PIN_END = " or not cf.tls_client_auth.cert_issuer_ski in {", "}"
 
 
 @dataclass(frozen=True)
@@ -105,46 +103,70 @@ def make_rule(ref: str, action: str, hostnames: Iterable[str], pins: frozenset[s
 
 
 def expression_for(hostnames: Iterable[str], pins: frozenset[str] | None) -> str:
-    """True for a request that must be refused (or logged). Raises ValueError on any text that is not plain."""
-    hosts = _quoted(hostnames, _HOSTNAME)
-    pin = "" if pins is None else f" or not cf.tls_client_auth.cert_issuer_ski in {{{_quoted(pins, _SKI)}}}"
+    """True for a request that must be refused (or logged). Raises ValueError on any text that is not plain.
+
+    The host part is the one that Cloudflare documents for this rule. Whether `http.host` keeps a port or capitals of
+    the Host header is not documented (docs/enforcement.md, "What is not known").
+    """
+    pin = "" if pins is None else f"{_PIN_START}{_quoted(pins, _SKI)}{_PIN_END}"
     return (
-        f"(http.host in {{{hosts}}} and (not cf.tls_client_auth.cert_presented"
+        f"{_HOSTS_START}{_quoted(hostnames, _HOSTNAME)}{_HOSTS_END}not cf.tls_client_auth.cert_presented"
         f" or not cf.tls_client_auth.cert_verified or cf.tls_client_auth.cert_revoked{pin}))"
     )
 
 
 def _quoted(words: Iterable[str], allowed: re.Pattern[str]) -> str:
-    ordered = sorted(words)
+    """Sorted, once each. An empty set is refused too: no pin at all must be said with None."""
+    ordered = sorted(set(words))
     wrong = [word for word in ordered if not allowed.fullmatch(word)]
     if wrong or not ordered:
         raise ValueError(f"Not fit for an expression: {wrong}")
     return " ".join(f'"{word}"' for word in ordered)
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.replace('"', "").split(" "))
-
-
 def hostnames_in(expression: str) -> frozenset[str]:
     """The hostnames of an expression of ours; none when it is not of our form, for instance after a hand edit."""
-    match = _OURS.fullmatch(expression)
-    return _words(match["hosts"]) if match else frozenset()
+    return _read(expression)[0]
 
 
 def pins_in(expression: str) -> frozenset[str] | None:
     """The issuer SKIs an expression of ours asks for; None when it is not pinned or not of our form."""
-    match = _OURS.fullmatch(expression)
-    return _words(match["skis"]) if match and match["skis"] else None
+    return _read(expression)[1]
 
 
 def is_pinned(expression: str) -> bool:
     return pins_in(expression) is not None
 
 
+@lru_cache(maxsize=4096)
+def _read(expression: str) -> tuple[frozenset[str], frozenset[str] | None]:
+    """Names and pins of an expression that `expression_for` wrote, to the letter. Nothing is guessed from others."""
+    names = _words(_between(_HOSTS_START, _HOSTS_END, expression))
+    skis = _between(_PIN_START, _PIN_END, expression)
+    pins = _words(skis) if skis else None
+    try:
+        ours = expression_for(names, pins) == expression
+    except ValueError:
+        ours = False
+    return (names, pins) if ours else (frozenset(), None)
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.replace('"', "").split(" "))
+
+
+def _between(start: str, end: str, text: str) -> str:
+    return text.partition(start)[2].partition(end)[0]
+
+
 def is_ours(rule: RuleState) -> bool:
-    """By its ref: only the portal gives refs of this form."""
-    return rule.ref.startswith(PREFIX)
+    """By its ref, whose form (`byoca-...-0`, `-01`, ...) the portal alone gives. The rest may have been edited."""
+    return _REF.fullmatch(rule.ref) is not None
+
+
+def is_altered(rule: RuleState) -> bool:
+    """One of ours whose expression or action the portal never writes: what it refuses now is not known."""
+    return is_ours(rule) and (not hostnames_in(rule.expression) or rule.action not in {Mode.LOG, Mode.BLOCK})
 
 
 def group_of(ref: str) -> str:

@@ -23,9 +23,10 @@ from apps.inventory.models import EdgeList, Zone
 from apps.outbox.services import Lease, holds
 from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.plan import Plan as PurePlan
-from apps.planning.rule import DesiredRule
-from apps.reconcile.edge import EdgeClient, Observation, observed_zone
+from apps.planning.rule import DesiredRule, is_ours
+from apps.reconcile.edge import EdgeClient, Observation, observed_zone, rule_states
 from apps.reconcile.models import Plan, PlanStep
+from apps.reconcile.observe import store_own_rules
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
 
 
@@ -171,6 +172,7 @@ class Applier:
         else:
             rule_id = step.rule_id or self._rule_id(step.before.ref)
             self.ruleset = rules.delete(zone_id, self._ruleset_id(), rule_id)
+        store_own_rules(self.zone, self.ruleset)
         return Outcome.APPLIED
 
     def _ruleset_id(self) -> str:
@@ -186,17 +188,17 @@ class Applier:
         return current[ref]
 
     def _read_back_rules(self) -> Outcome:
-        wanted = {
-            rule.ref: rule for rule in (self.ruleset.rules if self.ruleset else ()) if rule.ref.startswith("byoca-")
-        }
+        wanted = self._own_rules()
         self.ruleset = self.client.rules.entrypoint(self.zone.cloudflare_id)
-        seen = {
-            rule.ref: rule for rule in (self.ruleset.rules if self.ruleset else ()) if rule.ref.startswith("byoca-")
+        seen = self._own_rules()
+        return Outcome.APPLIED if seen == wanted else Outcome.LAGGING
+
+    def _own_rules(self) -> dict[str, tuple[str, str, bool]]:
+        return {
+            rule.ref: (rule.expression, rule.action, rule.enabled)
+            for rule in rule_states(self.ruleset)
+            if is_ours(rule)
         }
-        same = {ref: (r.expression, r.action, r.enabled) for ref, r in wanted.items()} == {
-            ref: (r.expression, r.action, r.enabled) for ref, r in seen.items()
-        }
-        return Outcome.APPLIED if same else Outcome.LAGGING
 
 
 def rule_write(rule: DesiredRule) -> RuleWrite:

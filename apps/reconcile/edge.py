@@ -11,12 +11,13 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from apps.cloudflare.client import Client
+from apps.cloudflare.client import CallRecord, Client
 from apps.cloudflare.rules import Ruleset
 from apps.inventory.budget.gate import BudgetGate, Purpose, sweep_calls_per_s
 from apps.inventory.holds import Hold
 from apps.inventory.models import Account, Zone
 from apps.inventory.selectors import base_url_of, slot_certificates, token_of, zones_of
+from apps.outbox.services import Lease, renew
 from apps.planning.state import ObservedZone, RuleState
 
 
@@ -34,19 +35,34 @@ class Observation:
 
 
 class EdgeClient(Client):
-    """A client whose every call counts against its token's budget, and may be held back by it (BudgetExhausted)."""
+    """A client whose every call counts against its token's budget, and may be held back by it (BudgetExhausted).
 
-    def __init__(self, *, gate: BudgetGate, **options: Any) -> None:
-        super().__init__(before_call=gate.before_call, on_response=gate.on_response, **options)
+    Each answer renews the lease, so that it can be short: it outlives one call and not the whole run.
+    """
+
+    def __init__(self, *, gate: BudgetGate, lease: Lease | None = None, **options: Any) -> None:
+        super().__init__(before_call=gate.before_call, on_response=self._answered, **options)
         self.gate = gate
+        self.lease = lease
+
+    def _answered(self, record: CallRecord) -> None:
+        if self.lease is not None:
+            renew(self.lease, lease_s=settings.BYOCA_LEASE_S)
+        self.gate.on_response(record)
 
 
-def client_for(account: Account, *, deadline_s: float | None = None, purpose: Purpose = Purpose.SWEEP) -> EdgeClient:
+def client_for(
+    account: Account,
+    *,
+    deadline_s: float | None = None,
+    lease: Lease | None = None,
+    purpose: Purpose = Purpose.SWEEP,
+) -> EdgeClient:
     """A client with the account's token. Made per run, after the fork, and closed by the caller."""
     deadline = deadline_s if deadline_s is not None else settings.BYOCA_EDGE_DEADLINE_S
     token = token_of(account)
     gate = BudgetGate(account=account, token=token, purpose=purpose)
-    return EdgeClient(gate=gate, base_url=base_url_of(account), token=token, deadline_s=deadline)
+    return EdgeClient(gate=gate, lease=lease, base_url=base_url_of(account), token=token, deadline_s=deadline)
 
 
 def sweep_interval_s(account: Account) -> float:

@@ -101,3 +101,60 @@ class Drift(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hostname}: {self.kind}"
+
+
+class Watch(models.Model):
+    """Since when a zone is read. What it held before is unknown, and stays so."""
+
+    zone = models.OneToOneField(Zone, on_delete=models.CASCADE, related_name="watch")
+    since = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.zone} since {self.since:%Y-%m-%d}"
+
+
+class EdgeSpan(models.Model):
+    """One hostname seen in one CA's list, from the read that first showed it to the first that did not."""
+
+    zone = models.ForeignKey(Zone, on_delete=models.CASCADE, related_name="edge_spans")
+    ca_cloudflare_id = models.CharField(max_length=36)
+    ca_label = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64, blank=True)
+    hostname = models.CharField(max_length=253, db_index=True)
+    from_at = models.DateTimeField()
+    until_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("from_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["zone", "ca_cloudflare_id", "hostname"],
+                condition=models.Q(until_at=None),
+                name="reconcile_edge_span_open_once",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.hostname} under {self.ca_label}"
+
+
+class RuleSpan(models.Model):
+    """What the enabled rules of ours did to one hostname, from read to read."""
+
+    zone = models.ForeignKey(Zone, on_delete=models.CASCADE, related_name="rule_spans")
+    hostname = models.CharField(max_length=253, db_index=True)
+    action = models.CharField(max_length=8)
+    pinned = models.BooleanField(default=False)
+    from_at = models.DateTimeField()
+    until_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("from_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["zone", "hostname"], condition=models.Q(until_at=None), name="reconcile_rule_span_open_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.hostname}: {self.action}"

@@ -9,21 +9,27 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
 
 from apps.audit.services import record
+from apps.cloudflare.rules import Ruleset
 from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.coverage.services import outdate_plan
+from apps.errors import Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.planning.drift import drift
-from apps.planning.rule import hostnames_in, is_ours
+from apps.planning.rule import is_ours
+from apps.planning.rule_steps import unfinished
+from apps.planning.seen import edge_modes
 from apps.planning.state import ObservedZone, RuleState
-from apps.reconcile.edge import Observation
+from apps.reconcile.edge import Observation, rule_states
+from apps.reconcile.history import keep_history
 from apps.reconcile.models import Drift, Plan
 
 WORKER = Actor.portal("worker")
@@ -39,20 +45,24 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     EdgeList.objects.filter(zone=zone).exclude(ca_cloudflare_id__in=list(keys.values())).delete()
     _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
-    ended = settle_zone(by=WORKER, zone=zone, lists=dict(observed.lists), enforced=enforced_modes(observed.rules))
+    keep_history(zone, observed, keys, observation.read_at)
+    ended = settle_zone(
+        by=WORKER,
+        zone=zone,
+        lists=dict(observed.lists),
+        enforced=edge_modes(observed.rules),
+        unfinished=_unfinished(zone, observed),
+    )
     _name_drift(zone, observed, keys)
     return ended
 
 
-def enforced_modes(rules: tuple[RuleState, ...]) -> dict[str, str]:
-    """Hostname -> `block` or `log` by the enabled rules of ours that name it; block wins."""
-    modes: dict[str, str] = {}
-    for rule in rules:
-        if is_ours(rule) and rule.enabled and rule.action in {"block", "log"}:
-            for hostname in hostnames_in(rule.expression):
-                if modes.get(hostname) != "block":
-                    modes[hostname] = rule.action
-    return modes
+def _unfinished(zone: Zone, observed: ObservedZone) -> frozenset[str]:
+    try:
+        return unfinished(desired_zone(zone), observed)
+    except Unsafe:
+        # The approved rules cannot be written at all: planning says so, a read goes on.
+        return frozenset()
 
 
 def _explained(plans: list[Plan], key: str) -> list[frozenset[str]]:
@@ -127,9 +137,19 @@ def _store_rules(zone: Zone, observed: ObservedZone, explained: bool, read_at: d
     )
 
 
-def _own_rules(rules: list[dict[str, object]]) -> list[dict[str, object]]:
+def store_own_rules(zone: Zone, ruleset: Ruleset | None) -> None:
+    """Keep the rules as a write of ours left them, so that the next read does not take our change for a foreign one."""
+    EdgeRules.objects.filter(zone=zone).update(
+        ruleset_id=ruleset.id if ruleset else "",
+        version=ruleset.version if ruleset else "",
+        rules=[asdict(rule) for rule in rule_states(ruleset)],
+        changed_at=timezone.now(),
+    )
+
+
+def _own_rules(rules: list[dict[str, Any]]) -> list[dict[str, object]]:
     kept = ("ref", "action", "expression", "enabled")
-    return [{name: rule[name] for name in kept} for rule in rules if str(rule["ref"]).startswith("byoca-")]
+    return [{name: rule[name] for name in kept} for rule in rules if is_ours(RuleState(**rule))]
 
 
 def revision_key(zone: Zone, part: str) -> str:

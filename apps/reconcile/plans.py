@@ -14,6 +14,7 @@ from apps.coverage.models import CoverageRequest
 from apps.inventory.models import Account, Zone
 from apps.planning.guards import Refusal
 from apps.planning.plan import Plan as PurePlan
+from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER
 
@@ -40,8 +41,11 @@ def store_plan(
         refusals=refused,
         finished_at=timezone.now() if refused else None,
     )
+    labels = ca_labels(zone.account)
     PlanStep.objects.bulk_create(
-        PlanStep(plan=stored, position=n, kind=step.kind, summary=step.summary(), document=step.to_dict())
+        PlanStep(
+            plan=stored, position=n, kind=step.kind, summary=named(step.summary(), labels), document=step.to_dict()
+        )
         for n, step in enumerate(plan.steps, start=1)
     )
     action = "plan:refused" if refused else "plan:stored"

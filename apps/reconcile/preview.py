@@ -10,17 +10,19 @@ from typing import Any
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.selectors import desired_with, desired_zone
 from apps.inventory.models import EdgeList, EdgeRules, Zone
+from apps.inventory.selectors import slot_certificates
 from apps.planning.diff import diff
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
 from apps.planning.rule import is_pinned
 from apps.planning.state import ObservedZone
+from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.observe import revision_key
 
 
 def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> dict[str, Any]:
     """The plan document (docs/plans.md) of a request over the zones it touches."""
     names = set(request.hostnames.values_list("hostname", flat=True))
-    labels = {ca.fingerprint: ca.name for ca in request.account.cas.exclude(state="deleted")}
+    labels = ca_labels(request.account)
     zones, effects = [], []
     for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
         plan = diff(desired_with(zone, request), state, heal=False)
@@ -31,9 +33,11 @@ def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZ
         "request": str(request),
         "kind": request.kind,
         "mode": request.mode,
+        "override": request.override,
         "ca": {"name": request.ca.name, "fingerprint": request.ca.fingerprint},
         "summary": _summary(zones, effects),
         "loses_check": loses,
+        "precedence": _precedence(request, observed),
         "zones": zones,
         "effects": effects,
         "warnings": _warnings(request, zones, effects, loses),
@@ -45,6 +49,7 @@ def document_digest(request: CoverageRequest, number: int, document: Mapping[str
     content = {
         "request": request.pk,
         "number": number,
+        "override": request.override,
         "effects": document["effects"],
         "zones": [{"zone": zone["zone"], "lists": zone["lists"], "rules": zone["rules"]} for zone in document["zones"]],
     }
@@ -79,6 +84,9 @@ def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[st
             before = rules.get(step.rule.ref, {}).get("before", step.before.expression)
             operation = rules.get(step.rule.ref, {}).get("operation", "edit")
             rules[step.rule.ref] = _rule(step.rule.ref, step.rule.action, operation, before, step.rule.expression)
+        elif isinstance(step, DeleteRule) and rules.get(step.before.ref, {}).get("operation") == "add":
+            # A bridge: it stands only while the plan is applied, so it is among the steps and not in the result.
+            del rules[step.before.ref]
         elif isinstance(step, DeleteRule):
             rules[step.before.ref] = _rule(step.before.ref, step.before.action, "delete", step.before.expression, None)
     return {
@@ -86,15 +94,8 @@ def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[st
         "zone_id": str(zone.pk),
         "lists": [_list(key, labels, row["before"], row["after"]) for key, row in lists.items()],
         "rules": list(rules.values()),
-        "steps": [{"kind": step.kind, "summary": _named(step.summary(), labels)} for step in plan.steps],
+        "steps": [{"kind": step.kind, "summary": named(step.summary(), labels)} for step in plan.steps],
     }
-
-
-def _named(summary: str, labels: Mapping[str, str]) -> str:
-    """A step's sentence with the CA's name in place of the fingerprint it goes by in planning."""
-    for key, name in labels.items():
-        summary = summary.replace(key[:12], name)
-    return summary
 
 
 def _list(key: str, labels: Mapping[str, str], before: list[str], after: list[str]) -> dict[str, Any]:
@@ -138,6 +139,23 @@ def _losing_check(request: CoverageRequest, observed: Mapping[Zone, ObservedZone
     return sorted(names - kept)
 
 
+def _precedence(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> list[str]:
+    """Names of the CAs that stand together on a hostname of a cover request, in Cloudflare's order of priority.
+
+    The most recently deployed CA comes first: https://developers.cloudflare.com/ssl/client-certificates/byo-ca/
+    """
+    if request.kind != Kind.COVER:
+        return []
+    names = set(request.hostnames.values_list("hostname", flat=True))
+    together: set[str] = set()
+    for zone in observed:
+        desired = desired_with(zone, request)
+        together |= {ca for name in names if len(cas := desired.cas_of(name)) > 1 for ca in cas}
+    newest_first = reversed(slot_certificates(request.account))
+    labels = {ca.fingerprint: ca.name for ca in request.account.cas.exclude(state="deleted")}
+    return [labels.get(row.fingerprint, str(row)) for row in newest_first if row.fingerprint in together]
+
+
 def _warnings(
     request: CoverageRequest, zones: list[dict[str, Any]], effects: list[dict[str, Any]], loses: list[str]
 ) -> list[str]:
@@ -146,6 +164,11 @@ def _warnings(
         warnings.append(
             f"{len(loses)} hostname{'s lose their' if len(loses) > 1 else ' loses its'} check: no other CA covers "
             "them. After this change the edge stops asking their clients for a certificate."
+        )
+    if request.override:
+        warnings.append(
+            f"Override: hostnames go to block without a quiet period in log. {request.requested_by_label} says: "
+            f"{request.override}"
         )
     blocked = [e for e in effects if e["operation"] == "enforce" and e["mode"] == "block"]
     if blocked:

@@ -19,9 +19,9 @@ from apps.coverage.states import IN_FLIGHT, RequestState
 from apps.identity.models import Team
 from apps.inventory.models import Account, EdgeCertificate, EdgeList, EdgeRules, Zone
 from apps.inventory.selectors import edge_lists_of, slot_certificates
-from apps.planning.answer import Answer, HostnameFacts, answer, sentence
-from apps.planning.rule import hostnames_in, is_pinned
-from apps.planning.state import Mode
+from apps.planning.answer import HostnameFacts, answer, sentence
+from apps.planning.rule_facts import RuleFacts, ZoneRules
+from apps.planning.state import Mode, RuleState
 
 FAILED_STATES = (RequestState.FAILED, RequestState.PARTLY_DONE)
 
@@ -73,6 +73,7 @@ class HostnameRow:
     request_id: int | None
     changed_at: datetime | None
     read_at: datetime | None
+    bypasses: tuple[str, ...]
 
     @property
     def live_cells(self) -> tuple[Cell, ...]:
@@ -84,7 +85,7 @@ class _Edge:
     """The stored reads of an account, indexed once."""
 
     lists: dict[tuple[object, str], EdgeList] = field(default_factory=dict)
-    rules: dict[tuple[object, str], list[dict[str, object]]] = field(default_factory=dict)
+    rules: dict[object, ZoneRules] = field(default_factory=dict)
     read_at: dict[object, datetime | None] = field(default_factory=dict)
 
 
@@ -115,7 +116,7 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[H
     names = (
         set(approved)
         | {(zone_id, name) for (zone_id, _), lst in edge.lists.items() for name in lst.hostnames}
-        | {key for key in edge.rules}  # noqa: C416
+        | {(zone_id, name) for zone_id, rules in edge.rules.items() for name in rules.hostnames}
     )
     if wanted is not None:
         names = {key for key in names if key[1] in wanted}
@@ -134,12 +135,10 @@ def empty_row(account: Account, zone: Zone, hostname: str) -> HostnameRow:
 
 def _read_edge(account: Account) -> _Edge:
     edge = _Edge()
-    for row in edge_lists_of(account):
-        edge.lists[(row.zone_id, row.ca_cloudflare_id)] = row
-    for rules in EdgeRules.objects.filter(zone__account=account):
-        for rule in rules.rules:
-            for name in hostnames_in(str(rule["expression"])):
-                edge.rules.setdefault((rules.zone_id, name), []).append(rule)
+    for lst in edge_lists_of(account):
+        edge.lists[(lst.zone_id, lst.ca_cloudflare_id)] = lst
+    for row in EdgeRules.objects.filter(zone__account=account):
+        edge.rules[row.zone_id] = ZoneRules(RuleState(**rule) for rule in row.rules)
     edge.read_at = dict(Zone.objects.filter(account=account).values_list("pk", "read_at"))
     return edge
 
@@ -167,9 +166,10 @@ def _row(
 ) -> HostnameRow:
     state = flying.get(hostname, "")
     cells = tuple(_cell(zone, hostname, col, edge, approved, state) for col in cols)
-    rules = edge.rules.get((zone.pk, hostname), [])
+    rules = edge.rules[zone.pk].of(hostname) if zone.pk in edge.rules else RuleFacts()
     rule = _rule_cell(rules, mode, state)
-    facts = _facts(cols, cells, approved, rules, mode, state, edge.read_at.get(zone.pk), rule)
+    at_edge = frozenset(col.label for col in cols if _is_at_edge(zone, hostname, col, edge))
+    facts = _facts(cols, cells, at_edge, approved, rules, mode, state, edge.read_at.get(zone.pk), rule)
     verdict = answer(facts, timezone.now())
     newest = max(approved.values(), key=lambda row: row.approved_at, default=None)
     owner = next((row.owner_team for row in approved.values() if row.owner_team), None)
@@ -179,26 +179,25 @@ def _row(
         zone=zone,
         owner=owner,
         answer=verdict.value,
-        sentence=_sentence(verdict, facts, rule),
+        sentence=sentence(verdict, facts),
         cells=cells,
         rule=rule,
         mode=mode.mode if mode else "",
         request_id=newest.request_id if newest else None,
         changed_at=max(since, default=None),
         read_at=edge.read_at.get(zone.pk),
+        bypasses=rules.bypasses,
     )
 
 
-def _sentence(verdict: Answer, facts: HostnameFacts, rule: RuleCell) -> str:
-    if verdict is Answer.PROTECTED and rule.pinned is False:
-        # The rule is not pinned: it would be wrong to name one CA.
-        return "Clients without a certificate of any CA in this account are refused. The rule is not pinned."
-    return sentence(verdict, facts)
+def _is_at_edge(zone: Zone, hostname: str, col: Column, edge: _Edge) -> bool:
+    lst = edge.lists.get((zone.pk, col.key))
+    return lst is not None and hostname in lst.hostnames
 
 
 def _cell(zone: Zone, hostname: str, col: Column, edge: _Edge, approved: dict[object, Association], state: str) -> Cell:
     lst = edge.lists.get((zone.pk, col.key))
-    at_edge = lst is not None and hostname in lst.hostnames
+    at_edge = _is_at_edge(zone, hostname, col, edge)
     row = approved.get(col.ca.pk) if col.ca else None
     since = lst.changed_at if lst and at_edge else None
     if row is None:
@@ -219,17 +218,13 @@ def _word(row: Association, at_edge: bool, state: str) -> str:
     return "pushing" if state == RequestState.APPLYING else "queued"
 
 
-def _rule_cell(rules: list[dict[str, object]], mode: Enforcement | None, state: str) -> RuleCell:
-    naming = [rule for rule in rules if rule["action"] in {"block", "log"}]
-    live = [rule for rule in naming if rule["enabled"]]
+def _rule_cell(rules: RuleFacts, mode: Enforcement | None, state: str) -> RuleCell:
     wanted = mode.mode if mode else "verify"
-    for action, word in (("block", "enforced"), ("log", "logging")):
-        hits = [rule for rule in live if rule["action"] == action]
-        if hits:
-            pinned = all(is_pinned(str(rule["expression"])) for rule in hits)
+    for action, word, live in (("block", "enforced", rules.block), ("log", "logging", rules.log)):
+        if live:
             detail = "" if wanted == action else f"Approved mode is {wanted}."
-            return RuleCell(word, pinned, detail)
-    if naming:
+            return RuleCell(word, rules.pins is not None, detail)
+    if rules.paused:
         return RuleCell("paused", None, "The rule is switched off at the edge.")
     if wanted != "verify" and mode is not None:
         return RuleCell("queued" if state in IN_FLIGHT else "altered" if mode.live_at else "no_rule")
@@ -239,31 +234,44 @@ def _rule_cell(rules: list[dict[str, object]], mode: Enforcement | None, state: 
 def _facts(
     cols: list[Column],
     cells: tuple[Cell, ...],
+    at_edge: frozenset[str],
     approved: dict[object, Association],
-    rules: list[dict[str, object]],
+    rules: RuleFacts,
     mode: Enforcement | None,
     state: str,
     read_at: datetime | None,
     rule: RuleCell,
 ) -> HostnameFacts:
     now = timezone.now()
-    at_edge = {cell.key for cell in cells if cell.state in {"live", "unexpected", "removing"}}
-    labels = {col.key: col.label for col in cols}
-    expired = {labels[col.key] for col in cols if col.expires_at and col.expires_at <= now}
-    drifted = {"missing", "unexpected"} & {cell.state for cell in cells} or rule.state == "altered" or rule.detail
+    # A rule that is switched off has a line of its own in the table of answers: Not enforced.
+    other_mode = rule.state == "altered" or (rule.detail and rule.state != "paused")
+    drifted = {"missing", "unexpected"} & {cell.state for cell in cells} or other_mode
     return HostnameFacts(
-        approved_cas=frozenset(row.ca.name for row in approved.values() if row.state == Association.State.APPROVED),
-        live_cas=frozenset(labels[key] for key in at_edge),
-        expired_cas=frozenset(expired),
-        rule_live=any(r["enabled"] and r["action"] == "block" for r in rules),
-        rule_paused=any(not r["enabled"] and r["action"] == "block" for r in rules),
-        log_rule=any(r["enabled"] and r["action"] == "log" for r in rules),
+        approved_cas=frozenset(row.ca.name for row in approved.values() if _counts(row, state)),
+        live_cas=at_edge,
+        expired_cas=frozenset(col.label for col in cols if col.expires_at and col.expires_at <= now),
+        early_cas=frozenset(col.label for col in cols if col.ca and col.ca.not_before > now),
+        issuers={col.label: col.ca.issuer_skis if col.ca else None for col in cols},
+        rule_live=rules.block,
+        rule_paused=rules.paused,
+        log_rule=rules.log,
+        pins=rules.pins,
+        bypasses=rules.bypasses,
+        others=rules.others,
         mode=Mode(mode.mode) if mode else None,
         changing=state in IN_FLIGHT,
         push_failed=state in FAILED_STATES,
-        has_drift=bool(drifted),
+        has_drift=bool(drifted) or rules.altered,
         read_at=read_at,
     )
+
+
+def _counts(row: Association, state: str) -> bool:
+    """Whether the edge should show it. What a failed request wanted is held back, as in `desired_zone`."""
+    failed = state in FAILED_STATES
+    if row.state == Association.State.RELEASING:
+        return failed
+    return row.live_at is not None or not failed
 
 
 def in_flight_count(account: Account) -> int:

@@ -17,7 +17,7 @@ from apps.coverage.models import Association, CoverageRequest
 from apps.coverage.states import OPEN
 from apps.errors import NotFound
 from apps.inventory.holds import Hold, Holds
-from apps.inventory.models import Account, EdgeRules, Zone
+from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
 from apps.planning.hostnames import HostnameRefused, canonical, zone_of
 from apps.reconcile.models import Drift, Plan, PlanStep
@@ -111,11 +111,12 @@ def hostname_detail(account: Account, fqdn: str) -> HostnameDetail:
     associations = Association.objects.filter(zone=zone, hostname=hostname).select_related(
         "ca", "owner_team", "request"
     )
+    row = rows[0] if rows else empty_row(account, zone, hostname)
     return HostnameDetail(
-        row=rows[0] if rows else empty_row(account, zone, hostname),
+        row=row,
         associations=tuple(associations.order_by("ca__live_at")),
         history=tuple(_history(hostname)),
-        rules_ahead=_rules_ahead(zone),
+        rules_ahead=row.bypasses,
     )
 
 
@@ -123,18 +124,6 @@ def _history(hostname: str) -> list[AuditEvent]:
     # The JSON text is searched for the quoted name, which both databases can do; the exact match is made here.
     events = AuditEvent.objects.filter(hostnames__icontains=f'"{hostname}"').order_by("-seq")[: HISTORY_LENGTH * 2]
     return [event for event in events if hostname in event.hostnames][:HISTORY_LENGTH]
-
-
-def _rules_ahead(zone: Zone) -> tuple[str, ...]:
-    """Rules of others, before our first, whose action lets requests past it."""
-    rules = EdgeRules.objects.filter(zone=zone).first()
-    ahead = []
-    for rule in rules.rules if rules else []:
-        if str(rule["ref"]).startswith("byoca-"):
-            break
-        if rule["enabled"] and rule["action"] in {"skip", "allow"}:
-            ahead.append(str(rule["description"] or rule["ref"]))
-    return tuple(ahead)
 
 
 def drift_open(account: Account) -> QuerySet[Drift]:

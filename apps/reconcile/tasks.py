@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import structlog
 from celery import shared_task
 from django.db import close_old_connections
 
+from apps.coverage.break_glass import return_due_break_glasses
 from apps.outbox.selectors import entries_due
+from apps.outbox.services import release_leases_of_the_dead
 from apps.reconcile.accounts import ask_for_token_checks, run_account
+from apps.reconcile.observe import WORKER
 from apps.reconcile.services import plan_waiting_requests
 from apps.reconcile.zones import run_zone
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task(name="reconcile.account")
 def reconcile_account(account_id: str) -> None:
     """Bring one account up to date, if it is due."""
+    close_old_connections()
     run_account(UUID(account_id))
     plan_waiting_requests(UUID(account_id))
 
@@ -23,6 +30,7 @@ def reconcile_account(account_id: str) -> None:
 @shared_task(name="reconcile.zone")
 def reconcile_zone(zone_id: str) -> None:
     """Bring one zone up to date, if it is due."""
+    close_old_connections()
     run_zone(UUID(zone_id))
 
 
@@ -37,6 +45,9 @@ def check_tokens() -> None:
 def tick() -> None:
     """Find what is due, whatever became of its message, and send it to the workers. Beat calls it; so may anybody."""
     close_old_connections()
+    if freed := release_leases_of_the_dead():
+        log.warning("leases_of_dead_workers_released", count=freed)
+    return_due_break_glasses(by=WORKER)
     for entry in entries_due():
         task = reconcile_account if entry.kind == "account" else reconcile_zone
         task.apply_async(args=[str(entry.subject_id)], queue="push", expires=60)

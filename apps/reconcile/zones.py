@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-from os import getpid
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections
 from django.utils import timezone
 
-from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge
+from apps.cloudflare.errors import CloudflareError
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.selectors import desired_zone, in_flight_requests
 from apps.coverage.services import begin_applying, fail_requests
@@ -20,31 +17,28 @@ from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_zone
 from apps.inventory.models import Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
-from apps.outbox.services import Lease, claim, defer, park, postpone, settle
+from apps.outbox.processes import this_process
+from apps.outbox.services import Lease, claim, park, postpone, settle
 from apps.planning.diff import diff
 from apps.planning.guards import Limits, check
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.state import DesiredZone
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
-from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s
+from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.plans import end_plan, store_plan
+from apps.reconcile.removals import recent_removals
 
 log = structlog.get_logger(__name__)
 
 VERIFY_AGAIN_S = 2.0
 
 
-def worker_name() -> str:
-    return f"{socket.gethostname()}:{getpid()}"
-
-
 def run_zone(zone_id: UUID) -> None:
     """Take the zone's lease and bring it up to date. Does nothing when it is not due or somebody else has it."""
-    close_old_connections()
-    lease = claim(kind="zone", subject_id=zone_id, worker=worker_name(), lease_s=settings.BYOCA_LEASE_S)
+    lease = claim(kind="zone", subject_id=zone_id, worker=this_process(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return
     zone = Zone.objects.select_related("account").filter(pk=zone_id, vanished_at=None).first()
@@ -55,7 +49,7 @@ def run_zone(zone_id: UUID) -> None:
         park(lease, reason="The worker stopped in the middle of this zone too often. Read the log, then retry.")
         return
     try:
-        with client_for(zone.account, purpose=_purpose(zone)) as client:
+        with client_for(zone.account, lease=lease, purpose=_purpose(zone)) as client:
             _bring_up_to_date(client, zone, lease)
     except LeaseLost as error:
         log.warning("zone_run_stopped", zone=zone.name, why=error.message)
@@ -85,11 +79,12 @@ def _next_in_s(zone: Zone) -> float:
 def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     keys = ca_keys(zone.account)
     observation = read_zone(client, zone, keys)
-    if _still_verifying(zone, observation):
-        store_observation(zone, observation, keys)
-        defer(lease, delay_s=VERIFY_AGAIN_S, error="The edge still shows the list from before our write.")
-        return
+    # Stored while the plan is open still: what it sent and a lag hid until now is ours, not a foreign change.
     store_observation(zone, observation, keys)
+    if _still_verifying(zone, observation):
+        # Waiting for the edge is no failure: `verify_until` ends it, not a count of attempts.
+        settle(lease, next_in_s=VERIFY_AGAIN_S)
+        return
     _close_open_plans(zone)
     requests = in_flight_requests(zone)
     if not requests or hold_on_zone(zone.pk):
@@ -100,7 +95,7 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     if plan.is_noop:
         settle(lease, next_in_s=_next_in_s(zone))
         return
-    _send(client, zone, lease, keys, observation, desired, plan, requests)
+    _send(client, zone, lease, keys, desired, plan, observation, requests)
 
 
 def _send(
@@ -108,14 +103,16 @@ def _send(
     zone: Zone,
     lease: Lease,
     keys: dict[str, str],
-    observation: Observation,
     desired: DesiredZone,
     plan: PurePlan,
+    observation: Observation,
     requests: list[CoverageRequest],
 ) -> None:
     ids = [request.pk for request in requests]
     acknowledged = frozenset((ca, name) for ca, names in desired.releases.items() for name in names)
-    if refusals := check(plan, Limits(), acknowledged):
+    limits = Limits()
+    recent = recent_removals(zone, window=limits.window)
+    if refusals := check(plan, limits, acknowledged, recent, observed=observation.zone):
         stored = store_plan(zone=zone, plan=plan, requests=requests, refusals=refusals)
         why = " ".join(refusal.message for refusal in refusals)
         fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
@@ -130,7 +127,7 @@ def _send(
         store_observation(zone, applier.observed(), keys)
         settle(lease, next_in_s=_next_in_s(zone))
     else:
-        defer(lease, delay_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0, error=f"The plan is {outcome}.")
+        settle(lease, next_in_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0)
 
 
 def _still_verifying(zone: Zone, observation: Observation) -> bool:
@@ -172,7 +169,4 @@ def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:
             fail_requests(by=WORKER, request_ids=plan.request_ids, why=error.message)
     if isinstance(error, Unsafe):
         fail_requests(by=WORKER, request_ids=[r.pk for r in in_flight_requests(zone)], why=error.message)
-    if isinstance(error, NotFoundAtEdge) and not open_plans:
-        park(lease, reason=error.message)
-        return
-    defer(lease, delay_s=how.delay_s or settings.BYOCA_SWEEP_INTERVAL_S, error=error.message)
+    try_again(lease, how, error)

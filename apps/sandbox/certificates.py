@@ -5,13 +5,16 @@ There is no PUT and no PATCH: a certificate and its name never change.
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
-from apps.sandbox import errors, x509_text
-from apps.sandbox.ids import microseconds, new_certificate_id
-from apps.sandbox.wire import Call, Reply
+from apps.sandbox import association_store, errors, x509_text
+from apps.sandbox.ids import microseconds, new_certificate_id, whole_seconds
+from apps.sandbox.switches import DEFAULTS, Switches
+from apps.sandbox.wire import Call, Reply, paged
 
 PER_PAGE = 50
 
@@ -19,19 +22,25 @@ PER_PAGE = 50
 def list_certificates(call: Call) -> Reply:
     """All rows of the account, oldest first. Filters: type (repeated or with commas), ca, name."""
     types = {kind for value in call.query.get("type", []) for kind in value.split(",") if kind}
-    found = [document_of(row) for row in rows_of(call.db, call.params["account_id"])]
+    found = _listed(call)
     if types:
         found = [item for item in found if item["type"] in types]
     if call.first("ca") in ("true", "false"):
         found = [item for item in found if item["ca"] is (call.first("ca") == "true")]
     if call.first("name"):
         found = [item for item in found if item.get("name") == call.first("name")]
+    if not call.switches.type_shown:
+        found = [{name: value for name, value in item.items() if name != "type"} for item in found]
+    if call.switches.certificates_paged:
+        return paged(
+            found, call.whole_number("page", 1, 1, 10**6), call.whole_number("per_page", PER_PAGE, 5, PER_PAGE)
+        )
     info = {"page": 1, "per_page": PER_PAGE, "count": len(found), "total_count": len(found), "total_pages": 1}
     return Reply(found, result_info=info)
 
 
 def create_certificate(call: Call) -> Reply:
-    """Refuses in this order: form, PEM, CA and algorithm, duplicate, quota."""
+    """Refuses in this order: form, PEM, CA, algorithm and expiry, duplicate, quota."""
     body = call.json_object()
     ca, text, name = body.get("ca"), body.get("certificates"), body.get("name")
     if not isinstance(ca, bool):
@@ -46,30 +55,49 @@ def create_certificate(call: Call) -> Reply:
         raise errors.certificate_not_a_ca()
     if ca and not described.signature_known:
         raise errors.signature_not_supported(described.signature)
+    if ca and call.switches.expired_ca_refused and described.expires_on < whole_seconds(call.now):
+        raise errors.certificate_expired()
     known = "SELECT 1 FROM certificates WHERE account_id = ? AND digest = ?"
     if call.db.execute(known, (account_id, described.digest)).fetchone():
         raise errors.certificate_exists()
-    if ca and slots_used(call.db, account_id) >= call.switches.quota:
+    counted = ca or call.switches.leaves_count
+    needed = described.blocks if call.switches.chain_counts_each else 1
+    if counted and slots_used(call.db, account_id, call.switches) + needed > call.switches.quota:
         raise errors.no_free_slot()
-    certificate_id = insert(call.db, account_id, described, name=name, ca=ca, now=call.now)
+    stored = replace(described, pem=x509_text.stored_pem(described.pem, call.switches))
+    certificate_id = insert(call.db, account_id, stored, name=name, ca=ca, now=call.now)
     document = document_of(certificate_row(call.db, account_id, certificate_id))
     return Reply({**document, "updated_at": document["uploaded_on"]})
 
 
 def get_certificate(call: Call) -> Reply:
-    return Reply(document_of(_row(call)))
+    """A deleted certificate is still answered while its deletion spreads."""
+    gone = _spreading(call)
+    return Reply(gone if gone else document_of(_row(call)))
 
 
 def delete_certificate(call: Call) -> Reply:
-    """Refused while any zone has a hostname for it, and for managed rows. Answers the row that was deleted."""
+    """Refused while any zone has a hostname for it or just had, and for managed rows. Answers the deleted row."""
+    if _spreading(call):
+        raise errors.certificate_deleted()
     row = _row(call)
     if row["type"] != "custom":
         raise errors.authentication_failed()
-    if _zones_using(call.db, row["id"]):
-        raise errors.certificate_in_use()
-    call.db.execute("DELETE FROM associations WHERE certificate_id = ?", (row["id"],))
-    call.db.execute("DELETE FROM certificates WHERE id = ?", (row["id"],))
+    cleared = association_store.cleared_at(call.db, row["id"])
+    draining = cleared is not None and call.now.timestamp() - cleared < call.switches.delete_refused_s
+    if _zones_using(call.db, row["id"]) or draining:
+        raise errors.certificate_in_use(call.switches.in_use_status)
+    remove(call.db, row, call.now)
     return Reply(document_of(row))
+
+
+def remove(db: sqlite3.Connection, row: sqlite3.Row, now: datetime) -> None:
+    """Take a row and its lists out, without any check."""
+    association_store.forget(db, certificate_id=row["id"])
+    db.execute("DELETE FROM certificates WHERE id = ?", (row["id"],))
+    document = json.dumps(document_of(row))
+    values = (row["id"], row["account_id"], now.timestamp(), document)
+    db.execute("INSERT INTO deleted_certificates VALUES (?, ?, ?, ?)", values)
 
 
 def get_services(call: Call) -> Reply:
@@ -93,10 +121,14 @@ def certificate_row(db: sqlite3.Connection, account_id: str, certificate_id: str
     return row
 
 
-def slots_used(db: sqlite3.Connection, account_id: str) -> int:
-    """An assumption: only custom CAs count, not leaves and not managed rows."""
-    counted = "SELECT count(*) FROM certificates WHERE account_id = ? AND ca = 1 AND type = 'custom'"
-    return int(db.execute(counted, (account_id,)).fetchone()[0])
+def slots_used(db: sqlite3.Connection, account_id: str, switches: Switches = DEFAULTS) -> int:
+    """By default, which is an assumption, custom CAs count once each: not leaves, not managed rows."""
+    counted = "SELECT ca, type, blocks FROM certificates WHERE account_id = ?"
+    return sum(
+        (row["blocks"] if switches.chain_counts_each else 1)
+        for row in db.execute(counted, (account_id,))
+        if (row["ca"] or switches.leaves_count) and (row["type"] == "custom" or switches.managed_count)
+    )
 
 
 def insert(
@@ -113,11 +145,11 @@ def insert(
     certificate_id = new_certificate_id()
     db.execute(
         "INSERT INTO certificates (id, account_id, name, ca, type, pem, digest, issuer, serial_number, signature,"
-        " expires_on, uploaded_on) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " expires_on, uploaded_on, blocks) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             *(certificate_id, account_id, name, int(ca), kind, described.pem, described.digest),
             *(described.issuer, described.serial_number, described.signature, described.expires_on),
-            microseconds(now),
+            *(microseconds(now), described.blocks),
         ),
     )
     return certificate_id
@@ -137,6 +169,25 @@ def document_of(row: sqlite3.Row) -> dict[str, Any]:
         "uploaded_on": row["uploaded_on"],
     }
     return document if row["name"] is None else {**document, "name": row["name"]}
+
+
+def _listed(call: Call) -> list[dict[str, Any]]:
+    """Without rows that are too new to be seen, and with those whose deletion still spreads."""
+    newest = microseconds(call.now - timedelta(seconds=call.switches.list_lag_s))
+    rows = rows_of(call.db, call.params["account_id"])
+    found = [document_of(row) for row in rows if not call.switches.list_lag_s or row["uploaded_on"] <= newest]
+    since = call.now.timestamp() - call.switches.deleted_lag_s
+    gone = "SELECT document FROM deleted_certificates WHERE account_id = ? AND at > ? ORDER BY at"
+    return [*found, *(json.loads(row["document"]) for row in call.db.execute(gone, (call.params["account_id"], since)))]
+
+
+def _spreading(call: Call) -> dict[str, Any] | None:
+    """The row as it was, while its deletion has not reached every place."""
+    since = call.now.timestamp() - call.switches.deleted_lag_s
+    gone = "SELECT document FROM deleted_certificates WHERE account_id = ? AND id = ? AND at > ?"
+    row = call.db.execute(gone, (call.params["account_id"], call.params["certificate_id"], since)).fetchone()
+    document: dict[str, Any] | None = json.loads(row["document"]) if row else None
+    return document
 
 
 def _row(call: Call) -> sqlite3.Row:

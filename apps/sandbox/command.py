@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from apps.sandbox import seed
-from apps.sandbox.gateway import PREFIX
+from apps.sandbox.incoming import PREFIX
 from apps.sandbox.server import SandboxServer, listen
 from apps.sandbox.store import Store
 from apps.sandbox.tokens import create_token, find_token

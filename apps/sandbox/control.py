@@ -1,9 +1,8 @@
 """The control port under `/_sandbox/`: JSON for tests and scripts that play the world around the portal.
 
-GET  state, requests?since=&origin=
-POST switches {name: value}, tokens {revoked, id?} or {name, kind?, permissions?, zones?}, edit {zone,
-     mtls_certificate_id, hostnames}, rules/add {zone, rule, position?}, rules/edit {zone, rule, changes},
-     rules/delete {zone, rule}, accounts {name}, zones {name, account_id?, status?} or {name, remove: true}
+GET  state, switches, faults, requests?since=&origin=&limit=, holds?wait_s=&after=,
+     client?host=&path=&method=&certificate=
+POST holds/{id} {apply?, reply?}, client {host, path?, method?, certificate?}, and the changes of `control_actions`
 """
 
 from __future__ import annotations
@@ -16,114 +15,95 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qs
 
-from apps.sandbox import dashboard, errors, request_log, zones
+from apps.sandbox import dashboard, data_plane, errors, faults, request_log
+from apps.sandbox.control_actions import ACTIONS
 from apps.sandbox.errors import ApiError
-from apps.sandbox.store import Store
-from apps.sandbox.switches import set_switches
-from apps.sandbox.tokens import all_tokens, create_token, set_revoked
+from apps.sandbox.gateway import Gateway
+from apps.sandbox.holds import Decision, Holds
+from apps.sandbox.switches import read_switches
 from apps.sandbox.wire import Answer, failure
 
 PREFIX = "/_sandbox/"
+LONGEST_POLL_S = 60.0
 Body = dict[str, Any]
 
 
-def answer(store: Store, method: str, path: str, query: str, body: bytes) -> Answer:
+def answer(gateway: Gateway, method: str, path: str, query: str, body: bytes) -> Answer:
     """`path` is without PREFIX. Refusals are the API's envelope with status 400 or 404."""
+    wanted = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+    store = gateway.store
     try:
-        with store.transaction() as db:
-            result = _read(db, path, query) if method == "GET" else _write(db, store.clock(), path, body)
+        # Whoever waits for a hold must not keep the store from the calls that it waits for.
+        if path.partition("/")[0] == "holds":
+            result: Any = _holds(gateway.holds, method, path, wanted, body)
+        else:
+            with store.transaction() as db:
+                now = store.clock()
+                result = _read(db, now, path, wanted) if method == "GET" else _write(db, now, path, body)
     except ApiError as refusal:
         return failure(refusal)
-    except (KeyError, TypeError, ValueError, sqlite3.IntegrityError) as refusal:
+    except (KeyError, TypeError, ValueError, AttributeError, sqlite3.IntegrityError) as refusal:
         return failure(errors.bad_value(f"{type(refusal).__name__}: {refusal}"))
     return Answer(200, json.dumps(result).encode())
 
 
-def _read(db: sqlite3.Connection, path: str, query: str) -> Any:
-    wanted = parse_qs(query)
-    if path == "state":
-        return dashboard.state(db)
+def _read(db: sqlite3.Connection, now: datetime, path: str, wanted: dict[str, str]) -> Any:
     if path == "requests":
-        since, origin = int(wanted.get("since", ["0"])[-1]), wanted.get("origin", ["api"])[-1]
-        return {"requests": request_log.entries_since(db, since, origin=origin), "last_seq": request_log.last_seq(db)}
-    raise errors.no_route(PREFIX + path)
+        return _requests(db, wanted)
+    if path == "client":
+        return _client(db, now, dict(wanted))
+    reader = READERS.get(path)
+    if reader is None:
+        raise errors.no_route(PREFIX + path)
+    return reader(db)
+
+
+def _requests(db: sqlite3.Connection, wanted: dict[str, str]) -> Body:
+    since, limit = int(wanted.get("since", "0")), int(wanted.get("limit", request_log.PAGE))
+    if not 1 <= limit <= request_log.PAGE:
+        raise ValueError(f"limit must be from 1 to {request_log.PAGE}")
+    found = request_log.entries_since(db, since, origin=wanted.get("origin", "api"), limit=limit)
+    return {"requests": found, "more": len(found) == limit, "last_seq": request_log.last_seq(db)}
+
+
+def _client(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
+    return asdict(data_plane.judge(db, data_plane.Request(**sent), read_switches(db), now))
+
+
+def _holds(holds: Holds, method: str, path: str, wanted: dict[str, str], body: bytes) -> Any:
+    """The parked calls, or the decision about one of them."""
+    _, _, name = path.partition("/")
+    if method == "GET" and not name:
+        wait_s, after = float(wanted.get("wait_s", "0")), int(wanted.get("after", "0"))
+        return {"holds": holds.listed(min(wait_s, LONGEST_POLL_S), after)}
+    sent = _object(body)
+    apply, reply = sent.get("apply", True), sent.get("reply", "send")
+    if not isinstance(apply, bool) or reply not in ("send", "drop"):
+        raise ValueError('a hold takes apply true or false and reply "send" or "drop"')
+    if not name.isdigit() or not holds.release(int(name), Decision(apply, reply == "send")):
+        raise errors.no_route(PREFIX + path)
+    return {"id": int(name), "apply": apply, "reply": reply}
 
 
 def _write(db: sqlite3.Connection, now: datetime, path: str, body: bytes) -> Any:
+    sent = _object(body)
+    if path == "client":
+        return _client(db, now, sent)
     action = ACTIONS.get(path)
     if action is None:
         raise errors.no_route(PREFIX + path)
-    sent = json.loads(body)
-    if not isinstance(sent, dict):
-        raise errors.bad_json()
     return action(db, now, sent)
 
 
-def _switch(db: sqlite3.Connection, _now: datetime, sent: Body) -> Body:
-    return asdict(set_switches(db, sent))
+def _object(body: bytes) -> Body:
+    sent = json.loads(body)
+    if not isinstance(sent, dict):
+        raise errors.bad_json()
+    return sent
 
 
-def _token(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    """Revoke or restore one token, the first when no id is given; or make a new one."""
-    if "revoked" in sent:
-        token_id = sent.get("id") or all_tokens(db)[0].id
-        if not set_revoked(db, token_id, bool(sent["revoked"])):
-            raise errors.no_route(f"/tokens/{token_id}")
-        return {"id": token_id, "revoked": bool(sent["revoked"])}
-    optional = {key: sent[key] for key in ("kind", "permissions") if key in sent}
-    seen = None if sent.get("zones") is None else [dashboard.zone_by(db, zone)["id"] for zone in sent["zones"]]
-    account_id = sent.get("account_id") or _first_account(db)
-    token_id, token = create_token(db, account_id=account_id, name=sent["name"], now=now, zones=seen, **optional)
-    return {"id": token_id, "token": token}
-
-
-def _edit(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    kept = dashboard.edit_list(db, now, sent["zone"], sent["mtls_certificate_id"], sent["hostnames"])
-    return {"hostnames": kept}
-
-
-def _add_rule(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    return dashboard.add_rule(db, now, sent["zone"], sent["rule"], sent.get("position"))
-
-
-def _edit_rule(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    return dashboard.edit_rule(db, now, sent["zone"], sent["rule"], sent["changes"])
-
-
-def _delete_rule(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    return dashboard.delete_rule(db, now, sent["zone"], sent["rule"])
-
-
-def _add_account(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    return {"id": zones.add_account(db, sent["name"], now)}
-
-
-def _zone(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    if sent.get("remove"):
-        zone_id = dashboard.zone_by(db, sent["name"])["id"]
-        zones.remove_zone(db, zone_id)
-        return {"id": zone_id}
-    status = sent.get("status", "active")
-    if status not in zones.STATUSES:
-        raise errors.bad_value(f"status must be one of {', '.join(zones.STATUSES)}")
-    account_id = sent.get("account_id") or _first_account(db)
-    return {"id": zones.add_zone(db, account_id, sent["name"], now, status=status)}
-
-
-def _first_account(db: sqlite3.Connection) -> str:
-    row = db.execute("SELECT id FROM accounts ORDER BY rowid").fetchone()
-    if row is None:
-        raise errors.bad_value("there is no account yet")
-    return str(row["id"])
-
-
-ACTIONS: dict[str, Callable[[sqlite3.Connection, datetime, Body], Body]] = {
-    "switches": _switch,
-    "tokens": _token,
-    "edit": _edit,
-    "rules/add": _add_rule,
-    "rules/edit": _edit_rule,
-    "rules/delete": _delete_rule,
-    "accounts": _add_account,
-    "zones": _zone,
+READERS: dict[str, Callable[[sqlite3.Connection], Any]] = {
+    "state": dashboard.state,
+    "faults": faults.listed,
+    "switches": lambda db: asdict(read_switches(db)),
 }

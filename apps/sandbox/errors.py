@@ -21,8 +21,12 @@ class ApiError(Exception):
         self.assumed = assumed
 
 
-def authentication_failed() -> ApiError:
-    return ApiError(403, 10000, "Authentication error")
+def authentication_failed(status: int = 403) -> ApiError:
+    return ApiError(status, 10000, "Authentication error")
+
+
+def token_not_yet_known() -> ApiError:
+    return ApiError(403, 10000, "Unable to authenticate request")
 
 
 def invalid_token() -> ApiError:
@@ -46,8 +50,13 @@ def server_fault() -> ApiError:
     return ApiError(500, 10009, "Internal server error", assumed=True)
 
 
-def too_many_requests() -> ApiError:
-    return ApiError(429, 971, "Please wait and consider throttling your request speed")
+def too_many_requests(code: int = 971) -> ApiError:
+    """The texts that were seen with each code."""
+    texts = {
+        971: "Please wait and consider throttling your request speed",
+        10100: "More than 1200 requests per 300 seconds reached. Please wait and consider throttling your requests",
+    }
+    return ApiError(429, code, texts.get(code, "Too many requests"))
 
 
 def bad_json() -> ApiError:
@@ -71,8 +80,22 @@ def certificate_unknown() -> ApiError:
     return ApiError(404, 1472, "Certificate not found")
 
 
-def certificate_in_use() -> ApiError:
-    return ApiError(400, 1473, "Certificate is in use by one or more services", assumed=True)
+def certificate_deleted() -> ApiError:
+    """The text was seen; the code was not recorded."""
+    return ApiError(400, 1415, "This certificate is already deleted", assumed=True)
+
+
+def certificate_invalid() -> ApiError:
+    """As sibling APIs say it for an id that is not valid."""
+    return ApiError(400, 1415, "Certificate id is invalid or deleted", assumed=True)
+
+
+def certificate_expired() -> ApiError:
+    return ApiError(400, 1477, "Certificate has expired", assumed=True)
+
+
+def certificate_in_use(status: int = 400) -> ApiError:
+    return ApiError(status, 1473, "Certificate is in use by one or more services", assumed=True)
 
 
 def certificate_not_a_ca() -> ApiError:
@@ -89,6 +112,10 @@ def no_free_slot() -> ApiError:
 
 def hostname_refused(hostname: str, why: str, position: int) -> ApiError:
     return ApiError(400, 1476, f"{hostname}: {why}", pointer=f"/hostnames/{position}", assumed=True)
+
+
+def not_entitled() -> ApiError:
+    return ApiError(403, 9109, "Unauthorized to access requested resource")
 
 
 def no_entry_point(phase: str) -> ApiError:

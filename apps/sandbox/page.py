@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from apps.sandbox.page_parts import button, card, form, line, table
+from apps.sandbox.page_switches import behaviour, waiting_faults
 from apps.sandbox.switches import Switches
 
 State = Mapping[str, Any]
@@ -31,6 +33,8 @@ def render(
         [
             _banner(notice),
             _switches(state),
+            behaviour(state),
+            waiting_faults(state),
             _slots(state),
             *(_zone(zone, state["certificates"], drafts or {}) for zone in state["zones"]),
             _log(log),
@@ -64,43 +68,40 @@ def _banner(notice: Notice | None) -> str:
     return f'<p class="notice {kind}" role="{role}">{escape(notice.text)}</p>'
 
 
-def _form(act: str, inside: str, **hidden: str) -> str:
-    fields = {"act": act, **hidden}
-    inputs = "".join(f'<input type="hidden" name="{name}" value="{escape(value)}">' for name, value in fields.items())
-    return f'<form method="post" action="/">{inputs}{inside}</form>'
-
-
 def _switches(state: State) -> str:
     switches = Switches(**state["switches"])
     down = ("0", "Bring the API back", "The API is down: every call is answered with 503.")
     if not switches.down:
         down = ("1", "Take the API down", "The API answers.")
-    parts = [f'<div class="line"><p>{down[2]}</p>{_form("down", _button(down[1]), value=down[0])}</div>']
+    parts = [line(down[2], form("down", button(down[1]), value=down[0]))]
     for token in state["tokens"]:
-        said = "is revoked" if token["revoked"] else "works"
+        said = "is revoked" if token["revoked"] else "works" if token["status"] == "active" else f"is {token['status']}"
         verb = "Restore token" if token["revoked"] else "Revoke token"
-        form = _form("token", _button(verb), id=token["id"], value="0" if token["revoked"] else "1")
-        parts.append(f'<div class="line"><p>Token <b>{escape(token["name"])}</b> {said}.</p>{form}</div>')
+        change = form("token", button(verb), id=token["id"], value="0" if token["revoked"] else "1")
+        parts.append(line(f"Token <b>{escape(token['name'])}</b> {said}.", change))
     field = (
         '<label for="latency">Delay of each call (ms)</label>'
-        f'<input id="latency" name="value" inputmode="numeric" value="{switches.latency_ms}">' + _button("Save delay")
+        f'<input id="latency" name="value" inputmode="numeric" value="{switches.latency_ms}">' + button("Save delay")
     )
-    parts.append(_form("latency", f'<div class="inline">{field}</div>'))
-    return _card("Switches", "".join(parts))
+    parts.append(form("latency", f'<div class="inline">{field}</div>'))
+    return card("Switches", "".join(parts))
 
 
 def _slots(state: State) -> str:
     used = sum(1 for item in state["certificates"] if item["ca"] and item["type"] == "custom")
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(item['name'] or 'no name')}<br><code>{item['id']}</code></th>"
-        f"<td>{'CA' if item['ca'] else 'leaf'}</td><td>{escape(item['type'])}</td>"
-        f"<td>{escape(item['issuer'])}</td><td>{escape(item['expires_on'][:10])}</td></tr>"
+    rows = (
+        (
+            f"{escape(item['name'] or 'no name')}<br><code>{item['id']}</code>",
+            "CA" if item["ca"] else "leaf",
+            escape(item["type"]),
+            escape(item["issuer"]),
+            escape(item["expires_on"][:10]),
+        )
         for item in state["certificates"]
     )
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Name", "Kind", "Type", "Issuer", "Expires"))
-    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+    shown = table(("Name", "Kind", "Type", "Issuer", "Expires"), rows)
     quota = state["switches"]["quota"]
-    return _card(f"Certificates: {used} of {quota} CA slots used", table)
+    return card(f"Certificates: {used} of {quota} CA slots used", shown)
 
 
 def _zone(zone: State, certificates: list[dict[str, Any]], drafts: Mapping[str, str]) -> str:
@@ -113,7 +114,7 @@ def _zone(zone: State, certificates: list[dict[str, Any]], drafts: Mapping[str, 
         shown = "".join(_rule(zone, number, rule, drafts) for number, rule in enumerate(ruleset["rules"], 1))
         rules = f'<p class="muted">Version {ruleset["version"]}</p>{shown or "<p>No rules.</p>"}'
     inside = f'<h3>Hostnames by CA</h3><div class="grid">{lists}</div><h3>Custom rules</h3>{rules}'
-    return _card(f"Zone {zone['name']}", inside)
+    return card(f"Zone {zone['name']}", inside)
 
 
 def _list(zone: State, certificate_id: str, label: str, drafts: Mapping[str, str]) -> str:
@@ -124,7 +125,7 @@ def _list(zone: State, certificate_id: str, label: str, drafts: Mapping[str, str
         f'<label for="{key}">{escape(label)}</label>'
         f'<textarea id="{key}" name="hostnames" rows="{rows}" spellcheck="false">\n{escape(text)}</textarea>'
     )
-    return _form("list", field + _button("Save list"), zone=zone["id"], certificate=certificate_id)
+    return form("list", field + button("Save list"), zone=zone["id"], certificate=certificate_id)
 
 
 def _rule(zone: State, number: int, rule: State, drafts: Mapping[str, str]) -> str:
@@ -138,26 +139,20 @@ def _rule(zone: State, number: int, rule: State, drafts: Mapping[str, str]) -> s
         f'<textarea id="{key}" name="expression" rows="3" spellcheck="false">\n{escape(text)}</textarea>'
         f'<label class="check"><input type="checkbox" name="enabled" value="1"{checked}> Enabled</label>'
     )
-    save = _form("rule", field + _button("Save rule"), zone=zone["id"], rule=rule["id"])
-    return f"{save}{_form('delete-rule', _button('Delete rule', 'danger'), zone=zone['id'], rule=rule['id'])}"
+    save = form("rule", field + button("Save rule"), zone=zone["id"], rule=rule["id"])
+    return f"{save}{form('delete-rule', button('Delete rule', 'danger'), zone=zone['id'], rule=rule['id'])}"
 
 
 def _log(log: list[dict[str, Any]]) -> str:
-    rows = "".join(
-        f"<tr><td>{item['seq']}</td><td>{escape(item['at'][11:23])}</td><td>{escape(item['origin'])}</td>"
-        f"<td>{escape(item['method'])}</td><td><code>{escape(item['path'])}</code></td><td>{item['status']}</td>"
-        f"<td>{escape(item['violation'] or '')}</td></tr>"
+    rows = (
+        (
+            *(str(item["seq"]), escape(item["at"][11:23]), escape(item["origin"]), escape(item["method"])),
+            f"<code>{escape(item['path'])}</code>",
+            str(item["status"] or "none"),
+            escape(item["fault"] or ""),
+            escape(item["violation"] or ""),
+        )
         for item in log
     )
-    names = ("No.", "Time (UTC)", "From", "Method", "Path", "Status", "Against the rules")
-    head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    table = f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
-    return _card(f"Last {len(log)} requests", table if log else "<p>Nobody has called yet.</p>")
-
-
-def _card(title: str, inside: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{inside}</section>"
-
-
-def _button(text: str, kind: str = "") -> str:
-    return f'<button type="submit" class="{kind}">{text}</button>' if kind else f'<button type="submit">{text}</button>'
+    names = ("No.", "Time (UTC)", "From", "Method", "Path", "Status", "Fault", "Against the rules")
+    return card(f"Last {len(log)} requests", table(names, rows) if log else "<p>Nobody has called yet.</p>")

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from datetime import datetime
 from urllib.parse import parse_qs
 
-from apps.sandbox import dashboard, request_log
+from apps.sandbox import dashboard, faults, request_log
 from apps.sandbox.errors import ApiError
 from apps.sandbox.page import Notice, list_key, render, rule_key
+from apps.sandbox.page_switches import LABELS, PRESETS, TARGETS
 from apps.sandbox.store import Store
-from apps.sandbox.switches import set_switches
-from apps.sandbox.tokens import set_revoked
+from apps.sandbox.switches import KINDS, set_switches
+from apps.sandbox.tokens import change_token
 from apps.sandbox.wire import Answer
 
 HTML = "text/html; charset=utf-8"
@@ -24,6 +25,11 @@ DONE = {
     "down": "The switch is set.",
     "token": "The token is changed.",
     "latency": "The delay is set.",
+    "profile": "The edge has its new behaviour.",
+    "switches": "The switches are set.",
+    "reset": "The switches are as they come.",
+    "fault": "The fault waits for its call.",
+    "clear-faults": "No fault waits any more.",
 }
 Fields = dict[str, str]
 
@@ -89,8 +95,41 @@ def _set_latency(db: sqlite3.Connection, _now: datetime, fields: Fields) -> None
 
 
 def _set_token(db: sqlite3.Connection, _now: datetime, fields: Fields) -> None:
-    if not set_revoked(db, fields["id"], fields["value"] == "1"):
+    if not change_token(db, fields["id"], {"revoked": fields["value"] == "1"}):
         raise ValueError("This token does not exist any more.")
+
+
+def _set_profile(db: sqlite3.Connection, _now: datetime, fields: Fields) -> None:
+    set_switches(db, {"profile": fields["value"]})
+
+
+def _save_switches(db: sqlite3.Connection, _now: datetime, fields: Fields) -> None:
+    """Every switch that the form has; the others keep their value."""
+    set_switches(db, {name: _value(name, text.strip()) for name, text in fields.items() if name in LABELS})
+
+
+def _value(name: str, text: str) -> object:
+    if KINDS[name] is bool:
+        return text == "true"
+    if KINDS[name] is str:
+        return text
+    if not (text.isascii() and text.isdigit()) or len(text) > 8:
+        raise ValueError(f"{LABELS[name]} takes a whole number.")
+    return int(text)
+
+
+def _reset_switches(db: sqlite3.Connection, _now: datetime, _fields: Fields) -> None:
+    set_switches(db, {"reset": True})
+
+
+def _add_fault(db: sqlite3.Connection, _now: datetime, fields: Fields) -> None:
+    times = None if fields["times"] == "ever" else int(fields["times"])
+    match = {**TARGETS[fields["target"]][1], "times": times}
+    faults.add(db, [{"match": match, "do": PRESETS[fields["fault"]][1]}])
+
+
+def _clear_faults(db: sqlite3.Connection, _now: datetime, _fields: Fields) -> None:
+    faults.clear(db)
 
 
 ACTIONS: dict[str, Callable[[sqlite3.Connection, datetime, Fields], None]] = {
@@ -100,4 +139,9 @@ ACTIONS: dict[str, Callable[[sqlite3.Connection, datetime, Fields], None]] = {
     "down": _set_down,
     "latency": _set_latency,
     "token": _set_token,
+    "profile": _set_profile,
+    "switches": _save_switches,
+    "reset": _reset_switches,
+    "fault": _add_fault,
+    "clear-faults": _clear_faults,
 }

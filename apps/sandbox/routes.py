@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from apps.sandbox import associations, certificates, errors, rules, rulesets, zones
+from apps.sandbox import associations, audit_log, certificates, errors, rules, rulesets, zones
 from apps.sandbox.tokens import Permission
 from apps.sandbox.wire import Call, Reply
 
@@ -62,6 +62,7 @@ ROUTES = (
     _route("POST", _RULES, rules.add_rule, P.ZONE_WAF_WRITE, dry=True),
     _route("PATCH", _RULES + "/{rule_id}", rules.edit_rule, P.ZONE_WAF_WRITE, dry=True),
     _route("DELETE", _RULES + "/{rule_id}", rules.delete_rule, P.ZONE_WAF_WRITE, dry=True),
+    _route("GET", "/accounts/{account_id}/logs/audit", audit_log.list_items, P.ACCOUNT_SETTINGS_READ),
     _route("GET", "/zones", zones.list_zones, None),
     _route("GET", "/zones/{zone_id}", zones.get_zone, P.ZONE_READ),
     _route("GET", "/user/tokens/verify", zones.verify_user_token, None),

@@ -10,7 +10,7 @@ from typing import Any
 
 from apps.sandbox import errors, ruleset_store
 from apps.sandbox.rule_forms import Rule, build_rule
-from apps.sandbox.rulesets import wanted
+from apps.sandbox.rulesets import shown, wanted
 from apps.sandbox.wire import Call, Reply
 
 
@@ -23,7 +23,7 @@ def add_rule(call: Call) -> Reply:
     if "position" in body:
         move(ruleset.rules, rule, body["position"])
     ruleset_store.save(call.db, ruleset, call.switches, call.now)
-    return Reply(ruleset.document())
+    return shown(call, ruleset)
 
 
 def edit_rule(call: Call) -> Reply:
@@ -38,14 +38,14 @@ def edit_rule(call: Call) -> Reply:
     if "position" in body:
         move(ruleset.rules, rule, body["position"])
     ruleset_store.save(call.db, ruleset, call.switches, call.now)
-    return Reply(ruleset.document())
+    return shown(call, ruleset)
 
 
 def delete_rule(call: Call) -> Reply:
     ruleset = wanted(call)
     ruleset.rules.remove(find_rule(ruleset.rules, call.params["rule_id"]))
     ruleset_store.save(call.db, ruleset, call.switches, call.now)
-    return Reply(ruleset.document())
+    return shown(call, ruleset)
 
 
 def find_rule(rules: list[Rule], rule_id: str) -> Rule:

@@ -13,6 +13,7 @@ from apps.sandbox.ids import microseconds, new_hex_id
 from apps.sandbox.rule_forms import Rule, refuse_repeated_refs
 from apps.sandbox.switches import Switches
 
+KEPT_VERSIONS = 200
 CUSTOM_RULES = "http_request_firewall_custom"
 PHASES = (
     CUSTOM_RULES,
@@ -86,6 +87,8 @@ def save(db: sqlite3.Connection, ruleset: Ruleset, switches: Switches, now: date
     )
     values = (ruleset.id, ruleset.version, json.dumps(ruleset.document()))
     db.execute("INSERT INTO ruleset_versions VALUES (?, ?, ?)", values)
+    oldest = ruleset.version - KEPT_VERSIONS
+    db.execute("DELETE FROM ruleset_versions WHERE ruleset_id = ? AND version <= ?", (ruleset.id, oldest))
 
 
 def delete(db: sqlite3.Connection, ruleset: Ruleset) -> None:

@@ -36,7 +36,7 @@ def create_ruleset(call: Call) -> Reply:
 
 
 def get_ruleset(call: Call) -> Reply:
-    return Reply(wanted(call).document())
+    return shown(call, wanted(call))
 
 
 def put_ruleset(call: Call) -> Reply:
@@ -49,7 +49,7 @@ def delete_ruleset(call: Call) -> Reply:
 
 
 def get_entry_point(call: Call) -> Reply:
-    return Reply(_entry_point(call).document())
+    return shown(call, _entry_point(call))
 
 
 def put_entry_point(call: Call) -> Reply:
@@ -71,6 +71,11 @@ def get_version(call: Call) -> Reply:
         if document["version"] == wanted_version:
             return Reply(document)
     raise errors.ruleset_unknown(f"version {wanted_version}")
+
+
+def shown(call: Call, ruleset: Ruleset) -> Reply:
+    """The whole ruleset; whether an empty one has `rules` is not known."""
+    return Reply(ruleset.document(with_rules=bool(ruleset.rules) or call.switches.empty_rules_shown))
 
 
 def wanted(call: Call) -> Ruleset:
@@ -109,7 +114,7 @@ def _replace(call: Call, ruleset: Ruleset, body: dict[str, Any]) -> Reply:
         for number, item in enumerate(sent)
     ]
     ruleset_store.save(call.db, ruleset, call.switches, call.now)
-    return Reply(ruleset.document())
+    return shown(call, ruleset)
 
 
 def _earlier(sent: object, rules: list[Rule]) -> Rule | None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from apps.sandbox import associations, certificates, ruleset_store, x509_text, zones
+from apps.sandbox import association_store, certificates, ruleset_store, x509_text, zones
 from apps.sandbox.rule_forms import build_rule
 from apps.sandbox.store import Store
 from apps.sandbox.switches import Switches
@@ -59,7 +59,7 @@ def seed(store: Store) -> SeedResult | None:
         legacy_id = _add_certificates(db, account_id, now)
         for name, hostnames in UNAPPROVED.items():
             zone = db.execute("SELECT * FROM zones WHERE id = ?", (ids[name],)).fetchone()
-            associations.replace_list(db, zone, legacy_id, hostnames)
+            association_store.replace_list(db, zone, legacy_id, hostnames)
         ruleset = ruleset_store.Ruleset(ids["northwind.example"], ruleset_store.CUSTOM_RULES)
         ruleset.rules = [build_rule(OTHER_TEAMS_RULE, "/rules/0", before=None, now=now)]
         ruleset_store.save(db, ruleset, Switches(), now)

@@ -6,21 +6,26 @@ import socket
 import socketserver
 import sys
 import threading
+import time
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from apps.sandbox import control, gateway, page_forms
-from apps.sandbox.gateway import Gateway, Incoming
+from apps.sandbox import control, delivery, page_forms, request_log
+from apps.sandbox.gateway import Gateway
+from apps.sandbox.holds import Decision
+from apps.sandbox.incoming import PREFIX, Incoming
 from apps.sandbox.store import Store
 from apps.sandbox.wire import Answer
 
-MAX_CONNECTIONS = 128
+MAX_CONNECTIONS = 256
 MAX_BODY = 5 * 1024 * 1024
 IDLE_S = 60
 GRACE_S = 5.0
+POLL_S = 0.1
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 STYLE = Path(__file__).parent / "static" / "sandbox" / "sandbox.css"
 PAGE_HEADERS = (
@@ -44,6 +49,7 @@ class SandboxServer(ThreadingHTTPServer):
         self.store = store
         self.gateway = Gateway(store, self.stopping)
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self._closed_until = 0.0
         self._busy = 0
         self._idle = threading.Condition()
         super().__init__(address, SandboxHandler)
@@ -83,8 +89,37 @@ class SandboxServer(ThreadingHTTPServer):
             self._busy -= 1
             self._idle.notify_all()
 
+    @property
+    def refusing(self) -> bool:
+        """Whether the port is closed for now: calls on old connections are reset too."""
+        return time.monotonic() < self._closed_until
+
+    def refuse(self, seconds: float) -> None:
+        """Close the port for a while, so that new connections are refused. Returns at once."""
+        if self.refusing:
+            return
+        self._closed_until = time.monotonic() + seconds
+        threading.Thread(target=self._reopen_after, args=(seconds,), daemon=True).start()
+
+    def _reopen_after(self, seconds: float) -> None:
+        self.shutdown()
+        self.socket.close()
+        while not self.stopping.wait(seconds):
+            self.socket = socket.socket(self.address_family, self.socket_type)
+            try:
+                self.server_bind()
+            except OSError:
+                # Another program has the port for now: it was free for everybody.
+                self.socket.close()
+                seconds = POLL_S
+                continue
+            self.server_activate()
+            self.serve_forever(poll_interval=POLL_S)
+            return
+
     def stop(self) -> None:
         self.stopping.set()
+        self.gateway.holds.close()
         self.shutdown()
         with self._idle:
             self._idle.wait_for(lambda: not self._busy, timeout=GRACE_S)
@@ -108,15 +143,17 @@ class SandboxHandler(BaseHTTPRequestHandler):
     def serve(self) -> None:
         self.server.enter()
         try:
-            body = self._body()
-            if body is not None:
-                self._send(self._answer(body))
+            if self.server.refusing:
+                delivery.reset(self)
+            elif (length := self._length()) is not None:
+                self._serve(length)
         finally:
             self.server.leave()
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = serve
 
-    def _body(self) -> bytes | None:
+    def _length(self) -> int | None:
+        """Of the body; None when it was refused."""
         length = self.headers.get("Content-Length", "0")
         if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
             self._refuse(HTTPStatus.LENGTH_REQUIRED)
@@ -124,25 +161,57 @@ class SandboxHandler(BaseHTTPRequestHandler):
         if int(length) > MAX_BODY:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
             return None
-        return self.rfile.read(int(length))
+        return int(length)
 
     def _refuse(self, status: HTTPStatus) -> None:
         self.close_connection = True
         self._send(_plain(status, status.phrase))
 
-    def _answer(self, body: bytes) -> Answer:
+    def _serve(self, length: int) -> None:
         parts = urlsplit(self.path)
-        if parts.path.startswith(gateway.PREFIX + "/"):
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            path = parts.path.removeprefix(gateway.PREFIX)
-            return self.server.gateway.answer(Incoming(self.command, path, parts.query, headers, body))
+        if parts.path.startswith(PREFIX + "/"):
+            incoming = self._incoming(parts.path.removeprefix(PREFIX), parts.query, length)
+            self._send(self.server.gateway.answer(incoming))
+            return
+        body = self.rfile.read(length)
         why = self._foreign()
         if why:
-            return _plain(HTTPStatus.FORBIDDEN, why)
-        if parts.path.startswith(control.PREFIX):
+            self._send(_plain(HTTPStatus.FORBIDDEN, why))
+        elif parts.path.startswith(control.PREFIX):
             path = parts.path.removeprefix(control.PREFIX)
-            return control.answer(self.server.store, self.command, path, parts.query, body)
-        return self._page(parts.path, parts.query, body)
+            self._send(control.answer(self.server.gateway, self.command, path, parts.query, body))
+        else:
+            self._send(self._page(parts.path, parts.query, body))
+
+    def _incoming(self, path: str, query: str, length: int) -> Incoming:
+        """The request with its body. A call that is held in mid-body waits here with half of it read.
+
+        A body that ends early is a call that never came to be: it has no effect, and nothing is answered.
+        """
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        peer, started = self.client_address[1], time.monotonic_ns()
+        head = Incoming(self.command, path, query, headers, b"", peer, started)
+        if length == 0:
+            return head
+        gateway = self.server.gateway
+        held = gateway.hold_in_body(head)
+        body = self._read(length // 2) if held else b""
+        decision = gateway.park("mid_request_body", replace(head, body=body)) if held else None
+        if decision is None or decision.applied:
+            body += self._read(length - len(body))
+            if len(body) < length:
+                decision = Decision(applied=False, reply=False)
+        else:
+            # What is left of the body must not be taken for the next request.
+            self.close_connection = True
+        return replace(head, body=body, decision=decision)
+
+    def _read(self, length: int) -> bytes:
+        """What comes of the body, which is less when the client goes away or stalls."""
+        try:
+            return self.rfile.read(length)
+        except OSError:
+            return b""
 
     def _page(self, path: str, query: str, body: bytes) -> Answer:
         if self.command == "GET" and path == "/static/sandbox.css":
@@ -171,19 +240,15 @@ class SandboxHandler(BaseHTTPRequestHandler):
         return ""
 
     def _send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        for name, value in answer.headers:
-            self.send_header(name, value)
-        if answer.status != HTTPStatus.NO_CONTENT:
-            self.send_header("Content-Type", answer.content_type)
-            self.send_header("Content-Length", str(len(answer.body)))
-        if self.server.stopping.is_set() or self.close_connection:
+        if self.server.stopping.is_set():
             self.close_connection = True
-            self.send_header("Connection", "close")
-        self.end_headers()
-        if answer.status != HTTPStatus.NO_CONTENT:
-            self.wfile.write(answer.body)
-        self.wfile.flush()
+        if answer.delivery and answer.delivery.kind == "refuse":
+            self.server.refuse(answer.delivery.seconds)
+        try:
+            delivery.send(self, answer, self.server.stopping)
+        finally:
+            if answer.seq:
+                self.server.store.later(request_log.ENDED, (time.monotonic_ns(), answer.seq))
 
 
 def _plain(status: HTTPStatus, text: str) -> Answer:

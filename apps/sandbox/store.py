@@ -8,43 +8,13 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS settings (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS accounts (id TEXT PRIMARY KEY, name TEXT NOT NULL, created_on TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS zones (
-    id TEXT PRIMARY KEY, account_id TEXT NOT NULL, name TEXT NOT NULL UNIQUE, status TEXT NOT NULL,
-    paused INTEGER NOT NULL DEFAULT 0, created_on TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS tokens (
-    id TEXT PRIMARY KEY, account_id TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-    digest TEXT NOT NULL UNIQUE, permissions TEXT NOT NULL, zones TEXT,
-    revoked INTEGER NOT NULL DEFAULT 0, created_on TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS certificates (
-    position INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, account_id TEXT NOT NULL, name TEXT,
-    ca INTEGER NOT NULL, type TEXT NOT NULL, pem TEXT NOT NULL, digest TEXT NOT NULL, issuer TEXT NOT NULL,
-    serial_number TEXT NOT NULL, signature TEXT NOT NULL, expires_on TEXT NOT NULL, uploaded_on TEXT NOT NULL,
-    UNIQUE (account_id, digest));
-CREATE TABLE IF NOT EXISTS associations (
-    zone_id TEXT NOT NULL, certificate_id TEXT NOT NULL, hostnames TEXT NOT NULL,
-    PRIMARY KEY (zone_id, certificate_id));
-CREATE TABLE IF NOT EXISTS rulesets (
-    id TEXT PRIMARY KEY, zone_id TEXT NOT NULL, phase TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
-    description TEXT NOT NULL, version INTEGER NOT NULL, last_updated TEXT NOT NULL, rules TEXT NOT NULL,
-    UNIQUE (zone_id, phase));
-CREATE TABLE IF NOT EXISTS ruleset_versions (
-    ruleset_id TEXT NOT NULL, version INTEGER NOT NULL, document TEXT NOT NULL,
-    PRIMARY KEY (ruleset_id, version));
-CREATE TABLE IF NOT EXISTS budgets (
-    token_id TEXT PRIMARY KEY, started_at REAL NOT NULL, used INTEGER NOT NULL, blocked_until REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS requests (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, origin TEXT NOT NULL, method TEXT NOT NULL,
-    path TEXT NOT NULL, query TEXT NOT NULL, body TEXT, status INTEGER NOT NULL, token_id TEXT,
-    violation TEXT, ray TEXT NOT NULL);
-"""
+from apps.sandbox.store_schema import prepare
 
 
 def utc_now() -> datetime:
@@ -58,11 +28,12 @@ class Store:
         """Open or create. Raises sqlite3.OperationalError or OSError where the file cannot be written."""
         self.clock = clock
         self._lock = threading.Lock()
+        self._late: deque[tuple[str, tuple[object, ...]]] = deque()
         self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
         self._db.row_factory = sqlite3.Row
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = NORMAL")
-        self._db.executescript(SCHEMA)
+        prepare(self._db)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -70,13 +41,21 @@ class Store:
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
+                while self._late:
+                    self._db.execute(*self._late.popleft())
                 yield self._db
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
 
+    def later(self, statement: str, values: tuple[object, ...]) -> None:
+        """Run a statement at the start of the next transaction, or at `close`: no transaction of its own."""
+        self._late.append((statement, values))
+
     def close(self) -> None:
+        with self.transaction():
+            pass
         with self._lock:
             self._db.close()
 

@@ -19,7 +19,7 @@ Query = dict[str, list[str]]
 
 @dataclass
 class Call:
-    """One authenticated call inside its transaction. `violations` collects what a careful client never does."""
+    """One authenticated call inside its transaction. `before` and `after` tell the request log what a write changed."""
 
     db: sqlite3.Connection
     method: str
@@ -30,7 +30,8 @@ class Call:
     switches: Switches
     now: datetime
     params: dict[str, str] = field(default_factory=dict)
-    violations: list[str] = field(default_factory=list)
+    before: list[Any] | None = None
+    after: list[Any] | None = None
 
     def json_object(self) -> dict[str, Any]:
         """The body as an object. Raises ApiError 400."""
@@ -60,18 +61,30 @@ class Reply:
 
     result: Any
     status: int = 200
-    result_info: dict[str, int] | None = None
+    result_info: dict[str, Any] | None = None
     messages: tuple[dict[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """How an answer leaves when a fault is played on its way: `delivery.py` knows the kinds."""
+
+    kind: str
+    seconds: float = 0.0
+    bytes_per_s: int = 1
+    size: int = 0
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What goes over the wire."""
+    """What goes over the wire. `delivery` None: as it stands. `seq` is its line in the request log, 0 without one."""
 
     status: int
     body: bytes
     content_type: str = "application/json"
     headers: tuple[tuple[str, str], ...] = ()
+    delivery: Delivery | None = None
+    seq: int = 0
 
 
 def paged(items: Sequence[Any], page: int, per_page: int) -> Reply:

@@ -16,6 +16,7 @@ from cryptography.x509.oid import SignatureAlgorithmOID as Signed
 
 from apps.sandbox import errors
 from apps.sandbox.ids import whole_seconds
+from apps.sandbox.switches import Switches
 
 # The closed list of https://developers.cloudflare.com/ssl/client-certificates/byo-ca/
 SIGNATURES = {
@@ -54,6 +55,7 @@ class Described:
     signature_known: bool
     all_cas: bool
     expires_on: str
+    blocks: int = 1
 
 
 def describe(text: str) -> Described:
@@ -87,7 +89,18 @@ def _described(found: list[x509.Certificate]) -> Described:
         signature_known=oid in SIGNATURES,
         all_cas=all(_is_ca(certificate) for certificate in found),
         expires_on=whole_seconds(first.not_valid_after_utc),
+        blocks=len(prints),
     )
+
+
+def stored_pem(pem: str, switches: Switches) -> str:
+    """The text as it is answered later: other newlines at the end, another order, no repeats."""
+    blocks = [match.group() for match in BLOCK.finditer(pem)]
+    if switches.chain_deduplicated:
+        blocks = list(dict.fromkeys(blocks))
+    if switches.chain_reversed:
+        blocks.reverse()
+    return "\n".join(blocks) + {"removed": "", "kept": "\n", "added": "\n\n"}[switches.pem_newline]
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

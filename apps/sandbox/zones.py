@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from apps.sandbox import errors
+from apps.sandbox import association_store, errors
 from apps.sandbox.ids import microseconds, new_hex_id
-from apps.sandbox.tokens import Permission
+from apps.sandbox.tokens import Permission, Token
 from apps.sandbox.wire import Call, Reply, paged
 
 STATUSES = ("initializing", "pending", "active", "moved")
@@ -49,13 +49,21 @@ def verify_user_token(call: Call) -> Reply:
     """An account-owned token is not known here, however good it is."""
     if call.token.kind != "user":
         raise errors.invalid_token()
-    return Reply({"id": call.token.id, "status": "active"}, messages=ACTIVE)
+    return _verified(call.token)
 
 
 def verify_account_token(call: Call) -> Reply:
     if call.token.kind != "account" or call.token.account_id != call.params["account_id"]:
         raise errors.invalid_token()
-    return Reply({"id": call.token.id, "status": "active"}, messages=ACTIVE)
+    return _verified(call.token)
+
+
+def _verified(token: Token) -> Reply:
+    """A token that is disabled or expired is still known here, and only here."""
+    result = {"id": token.id, "status": token.status}
+    if token.expires_on:
+        result["expires_on"] = token.expires_on
+    return Reply(result, messages=ACTIVE if token.status == "active" else ())
 
 
 def add_account(db: sqlite3.Connection, name: str, now: datetime) -> str:
@@ -64,16 +72,24 @@ def add_account(db: sqlite3.Connection, name: str, now: datetime) -> str:
     return account_id
 
 
-def add_zone(db: sqlite3.Connection, account_id: str, name: str, now: datetime, *, status: str = "active") -> str:
+def add_zone(
+    db: sqlite3.Connection,
+    account_id: str,
+    name: str,
+    now: datetime,
+    *,
+    status: str = "active",
+    paused: bool = False,
+) -> str:
     zone_id = new_hex_id()
-    values = (zone_id, account_id, name.lower(), status, 0, microseconds(now))
+    values = (zone_id, account_id, name.lower(), status, int(paused), microseconds(now))
     db.execute("INSERT INTO zones VALUES (?, ?, ?, ?, ?, ?)", values)
     return zone_id
 
 
 def remove_zone(db: sqlite3.Connection, zone_id: str) -> None:
     """The zone leaves the account with everything in it."""
-    db.execute("DELETE FROM associations WHERE zone_id = ?", (zone_id,))
+    association_store.forget(db, zone_id=zone_id)
     db.execute("DELETE FROM rulesets WHERE zone_id = ?", (zone_id,))
     db.execute("DELETE FROM zones WHERE id = ?", (zone_id,))
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from apps.coverage.break_glass import open_break_glasses
+from apps.coverage.models import BreakGlass
 from apps.coverage.selectors import requests_waiting_for
 from apps.identity.actors import Actor
 from apps.identity.models import Person
@@ -16,7 +18,7 @@ from apps.inventory.models import Account, Stop
 from apps.inventory.selectors import accounts
 from apps.reconcile.selectors import drift_open
 
-ROLE_RANK = (Role.ADMIN, Role.ENGINEER, Role.APPROVER, Role.AUDITOR, Role.OWNER, Role.VIEWER)
+ROLE_RANK = (Role.ADMIN, Role.ENGINEER, Role.APPROVER, Role.AUDITOR, Role.OWNER, Role.RESPONDER, Role.VIEWER)
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Shell:
     role_label: str
     can: dict[str, bool]
     stops: tuple[Stop, ...]
+    break_glasses: tuple[BreakGlass, ...]
 
 
 def current_account(request: HttpRequest) -> Account | None:
@@ -71,6 +74,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             role_label=label,
             can={permission.name.lower(): actor.may(permission) for permission in Permission},
             stops=tuple(stops_in_force()),
+            break_glasses=tuple(open_break_glasses(account)[:5]) if account else (),
         )
     }
 

@@ -5,7 +5,21 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from apps.web.views import associations, audit, cas, changes, holds, hostnames, overview, requests, settings
+from apps.web.views import (
+    associations,
+    audit,
+    break_glass,
+    cas,
+    changes,
+    holds,
+    hostnames,
+    overview,
+    rehearsal,
+    requests,
+    rotation,
+    settings,
+    uploads,
+)
 
 
 class ExportKind:
@@ -31,14 +45,21 @@ urlpatterns = [
     path("associations/export.csv", associations.export, name="associations-export"),
     path("drift/", associations.drift, name="drift"),
     path("cas/", cas.index, name="cas"),
-    path("cas/upload/", cas.upload, name="ca-upload"),
-    path("cas/inspect/", cas.inspect, name="ca-inspect"),
+    path("cas/upload/", uploads.upload, name="ca-upload"),
+    path("cas/inspect/", uploads.inspect, name="ca-inspect"),
     path("cas/<uuid:ca_id>/", cas.detail, name="ca"),
     path("cas/<uuid:ca_id>/pem", cas.pem, name="ca-pem"),
     path("cas/<uuid:ca_id>/retry/", cas.retry, name="ca-retry"),
     path("cas/<uuid:ca_id>/delete/", cas.delete, name="ca-delete"),
+    path("cas/<uuid:ca_id>/replace/", rotation.replace, name="ca-replace"),
+    path("cas/<uuid:ca_id>/replace/link/", rotation.link, name="ca-replace-link"),
+    path("cas/<uuid:ca_id>/replace/cover/", rotation.cover, name="ca-replace-cover"),
+    path("cas/<uuid:ca_id>/replace/confirm/", rotation.confirm, name="ca-replace-confirm"),
+    path("cas/<uuid:ca_id>/replace/release/", rotation.release, name="ca-replace-release"),
     path("hostnames/", hostnames.index, name="hostnames"),
     path("hostnames/<str:fqdn>/", hostnames.detail, name="hostname"),
+    path("rehearsal/", rehearsal.rehearsal, name="rehearsal"),
+    path("hostnames/<str:fqdn>/probe/", hostnames.probe, name="hostname-probe"),
     path("requests/", requests.index, name="requests"),
     path("requests/new/", requests.new, name="request-new"),
     path("requests/check/", requests.check, name="request-check"),
@@ -49,6 +70,11 @@ urlpatterns = [
     path("requests/<int:request_id>/plan.json", requests.plan_json, name="request-plan"),
     path("changes/<uuid:change_id>/", changes.detail, name="change"),
     path("zones/<uuid:zone_id>/retry/", changes.retry, name="zone-retry"),
+    path("break-glass/", break_glass.index, name="break-glasses"),
+    path("break-glass/new/", break_glass.new, name="break-glass-new"),
+    path("break-glass/<int:break_glass_id>/", break_glass.detail, name="break-glass"),
+    path("break-glass/<int:break_glass_id>/end/", break_glass.end, name="break-glass-end"),
+    path("break-glass/<int:break_glass_id>/review/", break_glass.review, name="break-glass-review"),
     path("audit/", audit.index, name="audit"),
     path("audit/<int:seq>/", audit.detail, name="audit-event"),
     path("audit/export.<export:kind>", audit.export, name="audit-export"),
@@ -61,6 +87,8 @@ urlpatterns = [
     path("accounts/windows/<int:window_id>/remove/", holds.window_remove, name="window-remove"),
     path("accounts/stops/", holds.stops, name="stops"),
     path("accounts/stops/<int:stop_id>/lift/", holds.lift, name="stop-lift"),
+    path("accounts/<uuid:account_id>/probing/", settings.account_probing, name="account-probing"),
+    path("accounts/<uuid:account_id>/slots/", settings.account_slots, name="account-slots"),
     path("settings/tokens/", settings.tokens, name="tokens"),
     path("settings/tokens/<int:token_id>/revoke/", settings.token_revoke, name="token-revoke"),
     path("api/docs/", settings.api_docs, name="api-docs"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -69,6 +70,8 @@ class Child:
             if now - self.started_at > STEADY_AFTER_S:
                 self.failures = 0
             return
+        # What it had started in turn would hold its port, or work on beside its successor.
+        self._end_session(self.process.pid)
         delay = min(0.5 * 2**self.failures, MAX_BACKOFF_S)
         self.failures += 1
         self.process, self.next_start_at = None, now + delay
@@ -83,11 +86,12 @@ class Child:
             self.process.wait(GRACE_S)
         except subprocess.TimeoutExpired:
             self.say("up", f"{self.name} did not stop in {GRACE_S:g} s and is ended.")
-        try:
-            os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        self._end_session(self.process.pid)
         self.process.wait()
+
+    def _end_session(self, pid: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _why(code: int) -> str:

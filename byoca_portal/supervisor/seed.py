@@ -13,11 +13,11 @@ from apps.inventory.services import add_account, set_budget
 
 SETUP = Actor("portal", "portal:setup", "Portal (set-up)", "cli")
 PEOPLE = {
-    "engineer": ("Mara Okafor", Role.ENGINEER),
-    "engineer2": ("Tom Brandt", Role.ENGINEER),
-    "owner": ("Jonas Weber", Role.OWNER),
-    "auditor": ("Ines Duarte", Role.AUDITOR),
-    "admin": ("Ada Lindqvist", Role.ADMIN),
+    "engineer": ("Mara Okafor", [Role.ENGINEER, Role.RESPONDER]),
+    "engineer2": ("Tom Brandt", [Role.ENGINEER]),
+    "owner": ("Jonas Weber", [Role.OWNER]),
+    "auditor": ("Ines Duarte", [Role.AUDITOR]),
+    "admin": ("Ada Lindqvist", [Role.ADMIN]),
 }
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 RESERVED = "fleet.devices.northwind.example"
@@ -33,14 +33,14 @@ def seed(card: dict[str, Any]) -> dict[str, dict[str, str]]:
     fleet = Team.objects.create(slug="fleet", name="Fleet")
     HostnameGrant.objects.create(team=fleet, suffix=RESERVED)
     people: dict[str, dict[str, str]] = {}
-    for username, (name, role) in PEOPLE.items():
+    for username, (name, roles) in PEOPLE.items():
         password = "-".join("".join(secrets.choice(ALPHABET) for _ in range(5)) for _ in range(4))
-        teams = [payments] if role is Role.OWNER else []
+        teams = [payments] if Role.OWNER in roles else []
         person = create_person(
-            by=SETUP, username=username, password=password, display_name=name, roles=[role], teams=teams
+            by=SETUP, username=username, password=password, display_name=name, roles=roles, teams=teams
         )
         _, token = create_token(by=Actor.of(person, via="cli"), name="demo")
-        people[username] = {"password": password, "token": token, "role": role.value}
+        people[username] = {"password": password, "token": token, "role": ", ".join(roles)}
     account = add_account(
         by=SETUP, name="Northwind Production", cloudflare_id=card["account_id"], token=card["token"], mode="read_write"
     )

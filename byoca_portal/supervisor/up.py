@@ -111,8 +111,10 @@ class Up:
         return {"BYOCA_BROKER_SOCKET": str(path)}
 
     def _migrate(self) -> None:
+        import django
         from django.core.management import call_command
 
+        django.setup()
         call_command("migrate", verbosity=0, interactive=False)
 
     def _card(self) -> dict[str, Any]:
@@ -145,14 +147,15 @@ class Up:
 
     def _start_portal(self, edge: dict[str, str]) -> None:
         temporary = self.folder / "tmp"
-        temporary.mkdir(mode=0o700, exist_ok=True)
+        for folder in (temporary, self.folder / "static"):
+            folder.mkdir(mode=0o700, exist_ok=True)
         self._child("web", [
             "-m", "gunicorn", "byoca_portal.wsgi", "--bind", f"{self.bind}:{self.port}", "--worker-class", "gthread",
             "--workers", "1", "--threads", "8", "--worker-tmp-dir", str(temporary), "--log-level", "warning",
             "--no-control-socket",
         ], edge)  # fmt: skip
-        self._child("worker", [*CELERY, "worker", "--queues", "push,maintenance", "--concurrency", "2", "--loglevel",
-                               "WARNING", "--without-mingle", "--without-gossip", "--without-heartbeat"], edge)  # fmt: skip  # noqa: E501
+        self._child("worker", [*CELERY, "worker", "--queues", "push,maintenance,probe", "--concurrency", "2",
+                               "--loglevel", "WARNING", "--without-mingle", "--without-gossip", "--without-heartbeat"], edge)  # fmt: skip  # noqa: E501
         self._child("beat", [*CELERY, "beat", "--loglevel", "WARNING", "--schedule",
                              str(self.folder / "beat-schedule"), "--pidfile", ""], edge)  # fmt: skip
 

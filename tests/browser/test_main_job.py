@@ -71,6 +71,9 @@ def _request(visitor: Visitor) -> str:
     page.get_by_role("button", name="Remove 1 line").click()
     expect(page.locator("#verdicts")).to_contain_text("3 ready")
     page.get_by_role("radio", name="Block").check()
+    expect(page.locator("#verdicts")).to_contain_text("Block needs 24 h in log first")
+    page.get_by_label("Override for block").fill("Every client was tried in staging.")
+    expect(page.locator("#verdicts")).to_contain_text("3 to check, 0 to fix")
     page.get_by_label("Why is it needed?").fill("Launch on 1 December.")
     page.get_by_role("button", name="Send for approval").click()
     expect(page.get_by_role("heading", name="Plan", exact=True)).to_be_visible()
@@ -182,10 +185,9 @@ def test_a_refused_upload_keeps_what_was_typed_and_says_why(sign_in: SignIn) -> 
     visitor.shot("7-refused")
 
 
-PAGES = ["/", "/associations/", "/associations/?view=hostname", "/cas/", "/cas/upload/", "/hostnames/", "/requests/new/",  # noqa: E501
-         "/hostnames/legacy.northwind-pay.example/", "/requests/?tab=all", "/drift/", "/audit/", "/accounts/",
-         "/accounts/stops/",
-         "/settings/tokens/", "/api/docs/"]  # fmt: skip
+PAGES = ["/", "/associations/", "/associations/?view=hostname", "/cas/", "/cas/upload/", "/hostnames/", "/rehearsal/",
+         "/requests/new/", "/hostnames/legacy.northwind-pay.example/", "/requests/?tab=all", "/drift/", "/audit/",
+         "/accounts/", "/accounts/stops/", "/settings/tokens/", "/api/docs/"]  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

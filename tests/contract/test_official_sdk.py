@@ -362,3 +362,22 @@ def test_the_budget_is_told_on_every_answer_and_refused_beyond(edge: SandboxProc
         edge.switch(rate_limit_on=False, rate_limit=1200)
     assert codes(refused) == [971]
     assert 0 < int(refused.value.response.headers["retry-after"]) <= 300
+
+
+def test_the_audit_log_tells_the_portal_from_a_person(
+    edge: SandboxProcess, sdk: cloudflare.Cloudflare, account: str
+) -> None:
+    zone = edge.add_zone("audited.example")
+    ca = edge.add_certificate("audited", make_ca("Audited").pem)
+    lists = sdk.certificate_authorities.hostname_associations
+    for number in range(3):
+        lists.update(zone_id=zone, mtls_certificate_id=ca, hostnames=[f"h{number}.audited.example"])
+    edge.edit("audited.example", ca, [])
+    token_id = edge.state()["tokens"][0]["id"]
+    find: dict[str, Any] = {"account_id": account, "since": "2020-01-01", "before": "2100-01-01", "limit": 2}
+    by_token = list(sdk.accounts.logs.audit.list(**find, zone_id={"not": ["none"]}, actor_token_id={"not": [token_id]}))
+    assert {item.actor.context for item in by_token if item.actor} == {"dash"}
+    everything = list(sdk.accounts.logs.audit.list(**find))
+    ours = [item for item in everything if item.zone and item.zone.id == zone]
+    assert [item.raw.method for item in ours if item.raw] == ["PUT"] * 4
+    assert [bool(item.actor and item.actor.token_id) for item in ours] == [False, True, True, True]

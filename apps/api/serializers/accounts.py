@@ -7,7 +7,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.api.serializers.common import AccountRefSerializer
+from apps.api.serializers.common import AccountRefSerializer, StrictSerializer
 from apps.inventory.holds import Holds, hold_on_account
 from apps.inventory.models import Account, Zone
 
@@ -57,6 +57,13 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             "hold",
         )
         read_only_fields = fields
+
+
+class SlotLimitBodySerializer(StrictSerializer):
+    """How many CA slots Cloudflare gives the account."""
+
+    slot_limit = serializers.IntegerField()
+    reason = serializers.CharField()
 
 
 class ZoneSerializer(serializers.ModelSerializer[Zone]):

@@ -19,7 +19,7 @@ from apps.api.serializers.common import (
     TeamRefSerializer,
     ZoneRefSerializer,
 )
-from apps.coverage.models import Approval, CoverageRequest, Kind, ModeChoice, RequestHostname
+from apps.coverage.models import ASKABLE, Approval, CoverageRequest, Kind, ModeChoice, RequestHostname
 from apps.coverage.selectors import current_plan
 from apps.coverage.states import RequestState
 from apps.identity.models import Team
@@ -42,11 +42,15 @@ class HostnameField(serializers.CharField):
 class RequestBodySerializer(StrictSerializer):
     """What is asked for."""
 
-    kind = OneOf(Kind.values)
+    kind = OneOf(list(ASKABLE))
     ca = serializers.CharField(help_text="Portal's or Cloudflare's id.")
     hostnames = serializers.ListField(child=HostnameField(), allow_empty=False)
     mode = OneOf(ModeChoice.values, required=False, default=ModeChoice.VERIFY.value)
     reason = serializers.CharField()
+    override = serializers.CharField(
+        required=False, allow_blank=True, default="",
+        help_text="Why hostnames may go to block without the account's quiet period in log. Approvers see it.",
+    )  # fmt: skip
     ticket = serializers.CharField(required=False, allow_blank=True, default="", max_length=120)
     team = serializers.SlugRelatedField(
         slug_field="slug",
@@ -117,7 +121,7 @@ class RequestRowSerializer(serializers.ModelSerializer[CoverageRequest]):
     class Meta:
         model = CoverageRequest
         fields: tuple[str, ...] = (
-            "id", "label", "kind", "state", "state_reason", "account", "ca", "mode", "reason", "ticket",
+            "id", "label", "kind", "state", "state_reason", "account", "ca", "mode", "reason", "override", "ticket",
             "team", "requested_by", "correlation_id", "created_at", "decided_at", "finished_at",
         )  # fmt: skip
         read_only_fields = fields

@@ -54,6 +54,7 @@ class RequestsView(ApiView):
             mode=body["mode"],
             hostnames=body["hostnames"],
             reason=body["reason"],
+            override=body["override"],
             ticket=body["ticket"],
             team=body["team"],
         )

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.audit.selectors import events_matching
 from apps.authorities.selectors import ca_by_id, cas_of
 from apps.authorities.states import CaState
-from apps.coverage.models import CoverageRequest, Kind
+from apps.coverage.models import ASKABLE, CoverageRequest
 from apps.coverage.selectors import (
     assess,
     current_plan,
@@ -37,7 +37,7 @@ REACHED = {
     "planning": 1, "stale": 1, "waiting": 2, "approved": 3, "applying": 3, "done": 5, "partly_done": 3, "failed": 3,
     "rejected": 2, "withdrawn": 2,
 }  # fmt: skip
-FIELDS = ("kind", "ca", "hostnames", "mode", "reason", "ticket", "team")
+FIELDS = ("kind", "ca", "hostnames", "mode", "override", "reason", "ticket", "team")
 
 
 @require_GET
@@ -57,7 +57,7 @@ def new(request: HttpRequest) -> HttpResponse:
     actor.require(Permission.REQUEST_CREATE)
     source = request.POST if request.method == "POST" else request.GET
     form = {name: source.get(name, "") for name in FIELDS}
-    form["kind"] = form["kind"] if form["kind"] in Kind.values else "cover"
+    form["kind"] = form["kind"] if form["kind"] in ASKABLE else "cover"
     form["mode"] = form["mode"] or "verify"
     values = _form(request, form)
     if request.method == "GET" or "check" in request.POST:
@@ -66,7 +66,7 @@ def new(request: HttpRequest) -> HttpResponse:
         ca = _chosen_ca(form["ca"])
         made = submit_request(
             by=actor, kind=form["kind"], ca=ca, mode=form["mode"], hostnames=form["hostnames"], reason=form["reason"],
-            ticket=form["ticket"], team=Team.objects.filter(slug=form["team"]).first(),
+            ticket=form["ticket"], override=form["override"], team=Team.objects.filter(slug=form["team"]).first(),
         )  # fmt: skip
     except Invalid as refused:
         return render(request, "requests/new.html", {**values, "errors": refused.details}, status=400)
@@ -91,6 +91,7 @@ def _form(request: HttpRequest, form: dict[str, str]) -> dict[str, Any]:
         "teams": teams if len(teams) > 1 else [],
         "errors": {},
         "modes": MODES,
+        "quiet_hours": account.quiet_hours,
         **_verdicts(request, form),
     }
 
@@ -111,8 +112,9 @@ def _verdicts(request: HttpRequest, form: dict[str, str]) -> dict[str, Any]:
         return {"verdicts": ()}
     try:
         verdicts = assess(
-            by=actor_of(request), ca=ca_by_id(form["ca"]), kind=form["kind"], mode=form["mode"], text=form["hostnames"]
-        )
+            by=actor_of(request), ca=ca_by_id(form["ca"]), kind=form["kind"], mode=form["mode"], text=form["hostnames"],
+            override=form["override"],
+        )  # fmt: skip
     except PortalError as error:
         return {"verdicts": (), "verdict_error": error.message}
     counts = {word: sum(v.status == word for v in verdicts) for word in ("ready", "check", "fix")}
@@ -124,7 +126,7 @@ def _verdicts(request: HttpRequest, form: dict[str, str]) -> dict[str, Any]:
 def check(request: HttpRequest) -> HttpResponse:
     """Verdict per line, while typing. Nothing is stored."""
     form = {name: request.POST.get(name, "") for name in FIELDS}
-    form["kind"] = form["kind"] if form["kind"] in Kind.values else "cover"
+    form["kind"] = form["kind"] if form["kind"] in ASKABLE else "cover"
     return render(request, "requests/_verdicts.html", _verdicts(request, form))
 
 

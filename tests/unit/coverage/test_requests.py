@@ -56,8 +56,13 @@ class Desk:
         self.ca = make_ca(self.account, name="Partners", client_issuers="self")
         self.zone = Zone.objects.get(account=self.account, name="pay.example")
 
-    def ask(self, text: str = "api.pay.example", *, kind: str = "cover", mode: str = "block", by=None, ca=None):  # type: ignore[no-untyped-def]
-        return create_request(by=by or self.owner, kind=kind, ca=ca or self.ca, mode=mode, text=text, reason="Launch")
+    def ask(  # type: ignore[no-untyped-def]
+        self, text: str = "api.pay.example", *, kind: str = "cover", mode: str = "block", by=None, ca=None,
+        override: str = "Tried in staging",
+    ):  # fmt: skip
+        return create_request(
+            by=by or self.owner, kind=kind, ca=ca or self.ca, mode=mode, text=text, reason="Launch", override=override
+        )
 
     def plan(self, request: CoverageRequest, digest: str = "d1") -> None:
         store_plan(by=WORKER, request_id=request.pk, document={"effects": []}, revisions={}, digest=digest)
@@ -391,3 +396,14 @@ def test_an_act_whose_event_cannot_be_written_did_not_happen(desk: Desk, monkeyp
         desk.approve(request)
     request.refresh_from_db()
     assert (request.state, Approval.objects.count(), Association.objects.count()) == ("waiting", 0, 0)
+
+
+def test_an_override_is_kept_only_where_it_was_needed(desk: Desk) -> None:
+    assert desk.ask("a.pay.example", mode="block").override == "Tried in staging"
+    assert desk.ask("b.pay.example", mode="log").override == ""
+    with pytest.raises(Invalid) as refused:
+        desk.ask("c.pay.example", mode="block", override=" ")
+    assert "24 h in log" in refused.value.details["hostnames"][0]
+    with pytest.raises(Invalid) as refused:
+        desk.ask("c.pay.example", mode="block", override="x" * 2001)
+    assert set(refused.value.details) == {"override"}

@@ -29,13 +29,17 @@ class Desk:
         self.ca = make_ca(self.account, name="Partners")
         self.zone = Zone.objects.get(account=self.account, name="pay.example")
 
-    def one(self, text: str, *, kind: str = "cover", mode: str = "verify", by=None, ca=None) -> Verdict:  # type: ignore[no-untyped-def]
-        (verdict,) = assess(by=by or self.owner, ca=ca or self.ca, kind=kind, mode=mode, text=text)
+    def one(
+        self, text: str, *, kind: str = "cover", mode: str = "verify", by=None, ca=None, override: str = ""
+    ) -> Verdict:  # type: ignore[no-untyped-def]
+        (verdict,) = assess(by=by or self.owner, ca=ca or self.ca, kind=kind, mode=mode, text=text, override=override)
         return verdict
 
     def approved(self, hostname: str, *, ca=None, mode: str = "verify", team=None) -> Association:  # type: ignore[no-untyped-def]
         ca = ca or self.ca
-        request = create_request(by=self.engineer, kind="cover", ca=ca, mode=mode, text=hostname, reason="x", team=None)
+        request = create_request(
+            by=self.engineer, kind="cover", ca=ca, mode=mode, text=hostname, reason="x", override="x"
+        )
         request.state = "done"
         request.save()
         Enforcement.objects.update_or_create(
@@ -110,9 +114,9 @@ def test_a_ca_that_cannot_serve_says_why(desk: Desk) -> None:
 def test_covering_again_changes_the_mode_or_nothing(desk: Desk) -> None:
     desk.approved("a.pay.example", mode="log")
     assert desk.one("a.pay.example", mode="log").code == "already_covered"
-    verdict = desk.one("a.pay.example", mode="block")
+    verdict = desk.one("a.pay.example", mode="verify")
     assert (verdict.status, verdict.code) == ("check", "mode_change")
-    assert "from log to block" in verdict.message
+    assert "from log to verify" in verdict.message
 
 
 def test_a_second_ca_never_weakens_the_mode(desk: Desk) -> None:
@@ -137,3 +141,30 @@ def test_adopting_needs_the_edge_to_hold_it_unapproved(desk: Desk) -> None:
     assert desk.one("a.pay.example").code == "unexpected"
     desk.approved("b.pay.example")
     assert desk.one("b.pay.example", kind="adopt").code == "already_approved"
+
+
+def test_block_needs_a_quiet_period_in_log_or_somebody_who_says_why_not(desk: Desk) -> None:
+    new = desk.one("new.pay.example", mode="block")
+    assert (new.status, new.code) == ("fix", "needs_log")
+    assert "never in log" in new.message
+    for mode, words in (("verify", "it is in verify"), ("log", "in log since")):
+        desk.approved(f"{mode}.pay.example", mode=mode)
+        verdict = desk.one(f"{mode}.pay.example", mode="block")
+        assert (verdict.status, verdict.code) == ("fix", "needs_log")
+        assert words in verdict.message
+    Enforcement.objects.filter(hostname="log.pay.example").update(live_at=None)
+    assert "not reached the edge" in desk.one("log.pay.example", mode="block").message
+    Enforcement.objects.filter(hostname="log.pay.example").update(live_at=timezone.now() - timedelta(hours=25))
+    assert desk.one("log.pay.example", mode="block").code == "mode_change"
+    by_override = desk.one("new.pay.example", mode="block", override="Tried in staging")
+    assert (by_override.status, by_override.code) == ("check", "override")
+    desk.account.quiet_hours = 0
+    desk.account.save()
+    desk.ca.refresh_from_db()
+    Enforcement.objects.filter(hostname="log.pay.example").update(live_at=timezone.now())
+    assert desk.one("log.pay.example", mode="block").code == "mode_change"
+
+
+def test_a_hostname_in_block_stays_there_under_a_second_ca_without_an_override(desk: Desk) -> None:
+    desk.approved("a.pay.example", mode="block")
+    assert desk.one("a.pay.example", mode="block", ca=make_ca(desk.account)).code == "second_ca"

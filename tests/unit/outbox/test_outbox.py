@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import subprocess
 import uuid
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from django.db.models.functions import Now
 
+from apps.outbox import processes
 from apps.outbox.models import OutboxEntry
+from apps.outbox.processes import is_gone, this_process
 from apps.outbox.selectors import entries_due, entry_of, parked_entries
-from apps.outbox.services import claim, defer, holds, mark_due, park, postpone, settle
+from apps.outbox.services import (
+    claim,
+    defer,
+    holds,
+    mark_due,
+    park,
+    postpone,
+    release_leases_of_the_dead,
+    renew,
+    settle,
+)
 
 pytestmark = pytest.mark.django_db
 ZONE = uuid.uuid4()
@@ -117,3 +131,43 @@ def test_people_come_before_sweeps() -> None:
     mark_due(kind="zone", subject_id=sweep, urgent=False)
     mark_due(kind="zone", subject_id=person)
     assert [entry.subject_id for entry in entries_due()] == [person, sweep]
+
+
+def test_a_lease_is_renewed_by_its_holder_only_and_only_while_it_runs() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    first = take(lease_s=20)
+    assert first and not holds(first, for_s=60)
+    assert renew(first, lease_s=90)
+    assert holds(first, for_s=60)
+    OutboxEntry.objects.update(leased_until=Now() - timedelta(seconds=1))
+    assert not renew(first, lease_s=90)
+    assert take("w2")
+    assert not renew(first, lease_s=90)
+
+
+def test_a_lease_of_a_process_that_has_ended_is_free_at_once() -> None:
+    sleeper = subprocess.Popen(["sleep", "60"])
+    name = this_process().rsplit(":", 2)[0] + f":{sleeper.pid}:{processes._start_of(sleeper.pid)}"
+    mark_due(kind="zone", subject_id=ZONE)
+    assert take(name)
+    assert release_leases_of_the_dead() == 0
+    assert take("w2") is None
+    sleeper.kill()
+    while not is_gone(name):  # a zombie has ended too: nobody has waited for it yet
+        pass
+    assert release_leases_of_the_dead() == 1
+    sleeper.wait()
+    assert is_gone(name)
+    assert take("w2")
+
+
+def test_only_processes_of_this_very_machine_are_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    host, space, pid, start = this_process().rsplit(":", 3)
+    assert not is_gone(this_process())
+    assert is_gone(f"{host}:{space}:{pid}:{int(start) + 1}"), "the number is used again by another process"
+    for stranger in (f"{host}:other-space:{pid}:1", f"{host}::{pid}:1", "w1", f"{host}:{space}:x:1", ""):
+        assert not is_gone(stranger)
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    processes._space.cache_clear()
+    assert not is_gone(f"{host}:{space}:{pid}:1"), "without /proc nobody is judged"
+    processes._space.cache_clear()

@@ -11,7 +11,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from apps.audit.models import AuditEvent
 from apps.authorities.models import CertificateAuthority
+from apps.authorities.services import delete_ca
 from apps.cloudflare.errors import RateLimited, ServerFault
 from apps.coverage.models import CoverageRequest
 from apps.coverage.services import approve_request
@@ -24,8 +26,8 @@ from apps.inventory.models import Account, CallBudget, EdgeList, Zone
 from apps.inventory.services import replace_token
 from apps.inventory.stops import stop_writes
 from apps.outbox.models import OutboxEntry
-from apps.outbox.services import mark_due
-from apps.reconcile import accounts, apply, zones
+from apps.outbox.services import claim, holds, mark_due
+from apps.reconcile import accounts, apply, certificates, zones
 from apps.reconcile.accounts import ask_for_token_checks, run_account
 from apps.reconcile.edge import client_for, next_run_in_s, sweep_interval_s
 from apps.reconcile.faults import held_back_s
@@ -51,9 +53,6 @@ def account(edge: SandboxProcess, settings: Any, monkeypatch: pytest.MonkeyPatch
     """The stand-in's account, read once. The database counts the calls, in what this test alone can see."""
     monkeypatch.setattr(gate, "redis_counter", lambda: None)
     monkeypatch.setattr(gate, "SWEEP_BURST", 1000)
-    for room in (accounts, zones):
-        # A run begins with a connection that works. Here it has to be the one of the test's own transaction.
-        monkeypatch.setattr(room, "close_old_connections", lambda: None)
     settings.CLOUDFLARE_API_BASE_URL = edge.base_url
     settings.BYOCA_PREVIEW_DEADLINE_S = 30.0
     account = make_account(zones=(), cloudflare_id=edge.account_id, call_limit=100_000)
@@ -110,7 +109,15 @@ def approved(cas: list[CertificateAuthority], *hostnames: str, mode: str = "bloc
     engineer, other = actor(Role.ENGINEER), actor(Role.ENGINEER)
     requests = []
     for ca in cas:
-        made = submit_request(by=engineer, kind="cover", ca=ca, mode=mode, hostnames=list(hostnames), reason="x")
+        made = submit_request(
+            by=engineer,
+            kind="cover",
+            ca=ca,
+            mode=mode,
+            hostnames=list(hostnames),
+            reason="x",
+            override="Tried in staging",
+        )
         requests.append(decided(other, made))
     return requests
 
@@ -162,14 +169,14 @@ def test_a_change_costs_three_calls_per_list_and_three_for_the_rules(
     assert EdgeList.objects.get(zone=zone, ca_cloudflare_id=cas[0].cloudflare_id).hostnames[0].startswith("calls0")
     removal = submit_request(
         by=actor(Role.ENGINEER), kind="uncover", ca=cas[0], mode="verify", reason="x",
-        hostnames=[f"calls{n}.northwind.example" for n in range(20)],
+        hostnames=[f"calls{n}.northwind.example" for n in range(10)],
     )  # fmt: skip
     decided(actor(Role.ENGINEER), removal)
     since = last_seq(edge)
     again(zone)
     counted = calls(edge, since)
     assert (counted["GET lists"], counted["PUT lists"], counted["GET rules"]) == (len(cas) + untouched + 1, 1, 2)
-    assert edge.hostnames("northwind.example", cas[0].cloudflare_id) == []
+    assert len(edge.hostnames("northwind.example", cas[0].cloudflare_id)) == 10
     assert edge.violations() == []
 
 
@@ -245,6 +252,70 @@ def test_a_429_in_the_middle_of_a_plan_is_no_failure_of_the_change(
     request.refresh_from_db()
     assert request.state == "applying"
     assert CallBudget.objects.get(pk=budget_key(edge.token)).paused_until
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+def test_a_pause_right_before_a_ca_is_written_counts_no_attempt_of_it(
+    edge: SandboxProcess, account: Account, cas: list[CertificateAuthority], monkeypatch: pytest.MonkeyPatch,
+    deleting: bool,
+) -> None:  # fmt: skip
+    ca = make_ca(account, live=False, client_issuers="self")
+    if deleting:
+        again(account)
+        delete_ca(by=actor(Role.ENGINEER), ca_id=ca.pk, reason="x")
+    begin_write = certificates.begin_write
+
+    def then_pause(**values: Any) -> CertificateAuthority:
+        database_counter.pause(budget_key(edge.token), 120, "Cloudflare answered 429.")
+        return begin_write(**values)
+
+    monkeypatch.setattr(certificates, "begin_write", then_pause)
+    since = last_seq(edge)
+    again(account)
+    assert {row["method"] for row in edge.requests(since)} == {"GET"}
+    ca.refresh_from_db()
+    assert (ca.state, ca.write_attempts, ca.write_sent_at) == ("deleting" if deleting else "pushing", 0, None)
+    entry = OutboxEntry.objects.get(subject_id=account.pk)
+    assert (entry.attempts, entry.parked_at) == (0, None)
+    assert AuditEvent.objects.filter(action="ca:write_held_back", subject_id=str(ca.pk)).exists()
+    monkeypatch.setattr(certificates, "begin_write", begin_write)
+    CallBudget.objects.update(paused_until=None)
+    again(account)
+    ca.refresh_from_db()
+    assert ca.state == ("deleted" if deleting else "live")
+    cas.extend([] if deleting else [ca])
+
+
+def test_a_stop_between_the_reading_and_a_write_of_a_ca_ends_the_write(
+    edge: SandboxProcess, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ca = make_ca(account, live=False, client_issuers="self")
+    read_account = accounts.read_account
+
+    def then_stop(*args: Any) -> Any:
+        found = read_account(*args)
+        monkeypatch.setattr(accounts, "hold_on_account", lambda _account: None)
+        stop_writes(by=SETUP, reason="Now")
+        return found
+
+    monkeypatch.setattr(accounts, "read_account", then_stop)
+    since = last_seq(edge)
+    again(account)
+    assert {row["method"] for row in edge.requests(since)} == {"GET"}
+    ca.refresh_from_db()
+    assert (ca.state, ca.write_attempts) == ("queued", 0)
+
+
+def test_each_answer_renews_the_lease_and_counts_against_the_budget(account: Account, settings: Any) -> None:
+    settings.BYOCA_LEASE_S = 1000.0
+    mark_due(kind="account", subject_id=account.pk)
+    lease = claim(kind="account", subject_id=account.pk, worker="w", lease_s=60.0)
+    assert lease
+    counted = CallBudget.objects.get().counts
+    with client_for(account, lease=lease) as client:
+        client.zones.list(account.cloudflare_id)
+    assert holds(lease, for_s=900.0)
+    assert CallBudget.objects.get().counts != counted
 
 
 def test_a_stop_between_plan_and_write_leaves_the_edge_alone(

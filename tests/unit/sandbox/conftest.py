@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from apps.sandbox import control
-from apps.sandbox.gateway import Gateway, Incoming
+from apps.sandbox.gateway import Gateway
+from apps.sandbox.incoming import Incoming
 from apps.sandbox.seed import SeedResult, seed
 from apps.sandbox.store import Store
 
@@ -35,19 +36,20 @@ class Edge:
     store: Store
     seeded: SeedResult
     clock: Clock
+    gateway: Gateway
 
     def call(
         self, method: str, path: str, body: Any = None, *, query: str = "", token: str | None = None
     ) -> tuple[int, Any, dict[str, str]]:
         headers = {"authorization": f"Bearer {self.seeded.token if token is None else token}"}
         sent = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
-        answer = Gateway(self.store, threading.Event()).answer(Incoming(method, path, query, headers, sent))
+        answer = self.gateway.answer(Incoming(method, path, query, headers, sent))
         told = {name.lower(): value for name, value in answer.headers}
         document = json.loads(answer.body) if answer.body.startswith(b"{") else answer.body
         return answer.status, document, told
 
     def control(self, method: str, path: str, body: Any = None, query: str = "") -> tuple[int, Any]:
-        answer = control.answer(self.store, method, path, query, json.dumps(body).encode())
+        answer = control.answer(self.gateway, method, path, query, json.dumps(body).encode())
         return answer.status, json.loads(answer.body)
 
     def certificates(self) -> str:
@@ -72,7 +74,7 @@ def edge() -> Iterator[Edge]:
     store = Store(":memory:", clock=clock)
     seeded = seed(store)
     assert seeded is not None
-    yield Edge(store, seeded, clock)
+    yield Edge(store, seeded, clock, Gateway(store, threading.Event()))
     store.close()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from apps.sandbox import page_forms
+from apps.sandbox.page_switches import APART, LABELS, PRESETS, TARGETS
+from apps.sandbox.switches import KINDS
 
 from .conftest import Edge
 
@@ -64,3 +66,47 @@ def test_hostile_text_is_inert(edge: Edge) -> None:
     edge.control("POST", "rules/add", {"zone": ZONE, "rule": {"action": "log", "expression": "ssl", "ref": hostile}})
     edge.call("GET", f"/zones/{hostile}")
     assert "<script" not in page_forms.show(edge.store).body.decode()
+
+
+def test_behaviour_is_chosen_by_profile_or_switch_by_switch(edge: Edge) -> None:
+    assert "The edge shows every write at once." in page_forms.show(edge.store).body.decode()
+    assert post(edge, act="profile", value="realistic")[0] == 303
+    html = page_forms.show(edge.store).body.decode()
+    assert "The edge lags behind writes." in html
+    assert "All switches (6 changed)" in html
+    fields = {"act": "switches", "quota": "7", "wildcards": "true", "retry_after": "absent", "down": "true"}
+    assert post(edge, **fields)[0] == 303
+    switches = edge.state()["switches"]
+    assert (switches["quota"], switches["wildcards"], switches["retry_after"]) == (7, True, "absent")
+    assert switches["down"] is False
+    status, html = post(edge, act="switches", quota="many")
+    assert (status, "CA slots takes a whole number." in html) == (400, True)
+    assert post(edge, act="switches", retry_after="never")[0] == 400
+    assert post(edge, act="reset")[0] == 303
+    assert edge.state()["switches"]["quota"] == 5
+
+
+def test_every_switch_has_a_label_and_a_field(edge: Edge) -> None:
+    assert set(LABELS) | set(APART) == set(KINDS)
+    html = page_forms.show(edge.store).body.decode()
+    assert all(f'name="{name}"' in html for name in LABELS)
+
+
+def test_every_fault_of_the_page_can_be_set_seen_and_cleared(edge: Edge) -> None:
+    for fault in PRESETS:
+        for target in TARGETS:
+            assert post(edge, act="fault", fault=fault, target=target, times="ever")[0] == 303
+    html = page_forms.show(edge.store).body.decode()
+    assert "<b>timeout</b>" in html
+    assert "until cleared" in html
+    assert post(edge, act="clear-faults")[0] == 303
+    assert post(edge, act="fault", fault="500", target="zones", times="1")[0] == 303
+    assert edge.call("GET", "/zones")[0] == 500
+    assert "No fault waits for a call." in page_forms.show(edge.store).body.decode()
+    edge.control("POST", "faults", {"random": {"probability": 0.25, "seed": 3}})
+    assert "Random faults: 25% of calls, seed 3" in page_forms.show(edge.store).body.decode()
+    assert post(edge, act="fault", fault="nonsense", target="any", times="1")[0] == 400
+    edge.control("POST", "faults", {"rules": [{"match": {"path": "<script>", "nth": 3}, "do": {"fault": "reset"}}]})
+    html = page_forms.show(edge.store).body.decode()
+    assert "<script" not in html
+    assert "after 2 more" in html
