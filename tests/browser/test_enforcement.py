@@ -83,7 +83,7 @@ def _pin(engineer: Visitor, reviewer: Visitor, ca: dict[str, Any], intermediate:
     page.get_by_label("Intermediates, or a sample").fill(intermediate)
     page.get_by_label("Why is it needed?").fill("They sign with an issuing CA.")
     page.get_by_role("button", name="Send for approval").click()
-    expect(page.get_by_role("alert").first).to_contain_text("1 hostnames are in block")
+    expect(page.get_by_role("alert").first).to_contain_text("1 hostname is in block")
     page.get_by_label("Override").fill("Both issuers were checked against last week's log.")
     engineer.shot("issuers-1280-light")
     page.get_by_role("button", name="Send for approval").click()
