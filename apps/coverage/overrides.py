@@ -105,6 +105,11 @@ def may_override(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
     return True, ""
 
 
+def change_overrides(change_id: UUID) -> list[GuardOverride]:
+    """Those that a change passed by."""
+    return list(GuardOverride.objects.filter(used_by=change_id).select_related("zone"))
+
+
 @transaction.atomic
 def override_guard(*, by: Actor, request_id: int, digest: str, guard: str, reason: str) -> list[GuardOverride]:
     """Let one guard pass for one approved plan, in each of its zones once. The zones become due.

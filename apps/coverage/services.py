@@ -48,11 +48,12 @@ def create_request(
     override: str = "",
     team: Team | None = None,
     most: int = MAX_NAMES,
+    undo_of: UUID | None = None,
 ) -> CoverageRequest:
     """Store a request in state `planning`. Raises Invalid with every problem, by field, and stores nothing then.
 
     The account row is locked first, so that two requests for one hostname cannot both find it free. `most` is how
-    many hostnames it may name: a rotation names all of a CA.
+    many hostnames it may name: a rotation names all of a CA. `undo_of` is the change that it undoes.
     """
     by.require(Permission.REQUEST_CREATE)
     account = Account.objects.select_for_update().get(pk=ca.account_id)
@@ -75,6 +76,7 @@ def create_request(
         ticket=ticket.strip()[:120],
         override=override.strip() if any(v.code == "override" for v in verdicts) else "",
         team=team or _only_team(by),
+        undo_of=undo_of,
         requested_by=by.person,
         requested_by_label=by.label,
         correlation_id=str(uuid.uuid4()),
