@@ -147,20 +147,33 @@ def plans_in_play(zone: Zone) -> QuerySet[RequestPlan]:
     ).distinct()
 
 
-def desired_zone(zone: Zone, *, without: Collection[int] = ()) -> DesiredZone:
+def desired_zone(zone: Zone, *, without: Collection[int] | None = None) -> DesiredZone:
     """The approved state of one zone, as planning reads it.
 
     What belongs to a failed request is left out until somebody retries it: it must not ride along with another's.
-    So is what belongs to the requests named in `without`.
+    So is what belongs to the requests named in `without`; to those that wait for an override here, if none is named.
     """
     rows = list(Association.objects.filter(zone=zone).select_related("ca", "request", "release_request"))
     modes = list(Enforcement.objects.filter(zone=zone).select_related("request"))
 
-    def held(request: CoverageRequest | None) -> bool:
-        return request is not None and (request.state in HELD or request.pk in without)
-
+    held = _held_in(zone, without)
     kept = [row for row in rows if not _is_left_out(row, held)]
     return build_desired(zone.name, kept, [row for row in modes if _counts(row, held)])
+
+
+def waits_in(zone: Zone, request: CoverageRequest) -> bool:
+    """Whether an approved request waits for an override before it may change this zone."""
+    return any(row["zone"] == zone.name for row in request.waits_for)
+
+
+def _held_in(zone: Zone, without: Collection[int] | None = None) -> Callable[[CoverageRequest | None], bool]:
+    def held(request: CoverageRequest | None) -> bool:
+        if request is None:
+            return False
+        waits = waits_in(zone, request) if without is None else request.pk in without
+        return waits or request.state in HELD
+
+    return held
 
 
 def _is_left_out(row: Association, held: Callable[[CoverageRequest | None], bool]) -> bool:
@@ -207,8 +220,11 @@ def build_desired(zone_name: str, rows: Iterable[Association], modes: Iterable[E
 
 def desired_with(zone: Zone, request: CoverageRequest) -> DesiredZone:
     """The approved state of a zone as it would be once the request were approved. Nothing is stored."""
-    rows = {(r.ca_id, r.hostname): r for r in Association.objects.filter(zone=zone).select_related("ca")}
-    modes = {row.hostname: row for row in Enforcement.objects.filter(zone=zone)}
+    held = _held_in(zone)
+    stored = Association.objects.filter(zone=zone).select_related("ca", "request", "release_request")
+    rows = {(r.ca_id, r.hostname): r for r in stored if not _is_left_out(r, held)}
+    enforced = Enforcement.objects.filter(zone=zone).select_related("request")
+    modes = {row.hostname: row for row in enforced if _counts(row, held)}
     if request.kind == Kind.ISSUERS:
         return _desired_with_issuers(zone, request, list(rows.values()), list(modes.values()))
     for wanted in request.hostnames.filter(zone=zone):
