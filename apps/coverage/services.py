@@ -211,7 +211,8 @@ def _confirmed(plan: RequestPlan, confirm: str | int | None) -> int | None:
     if confirm is None and not any(row["overridable"] for row in guards_of(plan)):
         return wanted
     if str(confirm).strip() != str(wanted):
-        words = f"This plan removes {wanted} associations. To approve it, type {wanted}."
+        count = "1 association" if wanted == 1 else f"{wanted} associations"
+        words = f"This plan removes {count}. To approve it, type {wanted}."
         raise Invalid(words, field="confirm", code="confirm")
     return wanted
 

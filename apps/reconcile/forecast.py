@@ -15,6 +15,15 @@ from apps.planning.state import ObservedZone
 from apps.reconcile.labels import named
 from apps.reconcile.removals import recent_removals
 
+# What the edge would refuse whoever approves it.
+REFUSED = ("rule_limit", "dry_run")
+
+
+def dry_run_guard(zone: Zone, words: str) -> dict[str, Any]:
+    """The row for a rule that Cloudflare refused in a dry run."""
+    needs = "Another request, or a change at Cloudflare. Then rebuild the plan."
+    return {"zone": zone.name, "guard": "dry_run", "message": words, "needs": needs, "overridable": False}
+
 
 def zone_guards(
     zone: Zone, plan: Plan, observed: ObservedZone, earlier: list[Removal], labels: Mapping[str, str]
