@@ -297,6 +297,20 @@ ACTS = {
 }
 
 
+GUARDS = {
+    "ratio": "Part of a list at once",
+    "window": "Part of a list within the window",
+    "total": "All lists within the window",
+    "pairs": "Number of lists within the window",
+}
+
+
+@register.filter
+def guard_name(guard: str) -> str:
+    """A guard that an override may let pass, in words."""
+    return GUARDS.get(guard, guard)
+
+
 @register.filter
 def act(action: str) -> str:
     """An audit action as the middle of a sentence that begins with its actor."""

@@ -146,6 +146,7 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
     plan = current_plan(asked)
     allowed, why_not = may_approve(actor, asked)
     reached = REACHED[asked.state]
+    guards = guards_of(plan) if plan and asked.state in OPEN else []
     may_give, why_no_override = may_override(actor, asked)
     return {
         "asked": asked,
@@ -161,7 +162,8 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "mine": actor.person is not None and actor.person.pk == asked.requested_by_id,
         "undecided": asked.state in {"planning", "waiting", "stale"},
         "confirm": confirmation_of(plan) if plan else None,
-        "guards": guards_of(plan) if plan and asked.state in OPEN else [],
+        "guards": guards,
+        "big": any(row["overridable"] for row in guards),
         "needed": needed_overrides(asked),
         "overrides": asked.overrides.select_related("zone"),
         "may_override": may_give,
@@ -209,7 +211,7 @@ def override(request: HttpRequest, request_id: int) -> HttpResponse:
     except Invalid as refused:
         values = _detail(request, asked, errors=refused.details, override_guard=guard)
         return render(request, "requests/detail.html", values, status=400)
-    messages.success(request, f"The guard {guard} lets {asked} pass once. {_what_next(request_by_id(request_id))}")
+    messages.success(request, f"{asked} may pass this guard once. {_what_next(request_by_id(request_id))}")
     return redirect("request", request_id=request_id)
 
 
