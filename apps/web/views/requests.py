@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.audit.selectors import events_matching
 from apps.authorities.selectors import ca_by_id, cas_of
 from apps.authorities.states import CaState
-from apps.coverage.models import ASKABLE, CoverageRequest
+from apps.coverage.models import ASKABLE, CoverageRequest, Kind
 from apps.coverage.overrides import may_override, needed_overrides, override_guard
 from apps.coverage.selectors import (
     assess,
@@ -33,6 +33,7 @@ from apps.identity.permissions import Permission
 from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request
 from apps.reconcile.services import rebuild_plan, submit_request
 from apps.web.context import actor_of
+from apps.web.radius import radius_of
 from apps.web.views.base import account_of, page_of
 
 TITLES = {"cover": "Request coverage", "uncover": "Request removal", "adopt": "Adopt what is at the edge"}
@@ -41,6 +42,7 @@ REACHED = {
     "planning": 1, "stale": 1, "waiting": 2, "approved": 3, "applying": 3, "done": 5, "partly_done": 3, "failed": 3,
     "rejected": 2, "withdrawn": 2,
 }  # fmt: skip
+ENDED = {"done", "rejected", "withdrawn"}
 FIELDS = ("kind", "ca", "hostnames", "mode", "override", "reason", "ticket", "team")
 
 
@@ -169,6 +171,7 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "may_override": may_give,
         "why_no_override": why_no_override,
         "approved_digest": next((row.digest for row in asked.approvals.all() if row.void_at is None), ""),
+        "radius": radius_of(asked) if asked.kind == Kind.UNCOVER and asked.state not in ENDED else None,
         "approvals": asked.approvals.all(),
         "changes": changes_of(asked),
         "undoes": change_by_id(asked.undo_of) if asked.undo_of else None,
