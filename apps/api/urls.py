@@ -11,17 +11,18 @@ from drf_spectacular.renderers import (
 )
 from drf_spectacular.views import SpectacularAPIView
 
-from apps.api.views.accounts import AccountsView, SlotLimitView, ZonesView
+from apps.api.views.accounts import AccountsView, LimitsView, SlotLimitView, ZonesView
 from apps.api.views.audit import AuditView
 from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
-from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView
+from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView, UndoView
 from apps.api.views.fallback import UnknownPathView
 from apps.api.views.holds import FreezeWindowsView, FreezeWindowView, LiftView, StopsView
 from apps.api.views.probes import HostnameProbeView
 from apps.api.views.rehearsals import RehearsalsView
 from apps.api.views.requests import (
     ApproveView,
+    OverridesView,
     RebuildView,
     RejectView,
     RequestsView,
@@ -45,6 +46,7 @@ urlpatterns = [
     path("v1/accounts/", AccountsView.as_view(), name="accounts"),
     path("v1/accounts/<str:account_id>/slot-limit/", SlotLimitView.as_view(), name="slot-limit"),
     path("v1/zones/", ZonesView.as_view(), name="zones"),
+    path("v1/zones/<str:zone_id>/limits/", LimitsView.as_view(), name="limits"),
     path("v1/stops/", StopsView.as_view(), name="stops"),
     path("v1/stops/<int:stop_id>/lift/", LiftView.as_view(), name="stop-lift"),
     path("v1/freeze-windows/", FreezeWindowsView.as_view(), name="freeze-windows"),
@@ -59,6 +61,7 @@ urlpatterns = [
     path("v1/requests/", RequestsView.as_view(), name="requests"),
     path("v1/requests/<int:request_id>/", RequestView.as_view(), name="request"),
     path("v1/requests/<int:request_id>/approve/", ApproveView.as_view(), name="approve"),
+    path("v1/requests/<int:request_id>/overrides/", OverridesView.as_view(), name="overrides"),
     path("v1/requests/<int:request_id>/reject/", RejectView.as_view(), name="reject"),
     path("v1/requests/<int:request_id>/withdraw/", WithdrawView.as_view(), name="withdraw"),
     path("v1/requests/<int:request_id>/rebuild/", RebuildView.as_view(), name="rebuild"),
@@ -73,6 +76,7 @@ urlpatterns = [
     path("v1/associations/", AssociationsView.as_view(), name="associations"),
     path("v1/drift/", DriftView.as_view(), name="drift"),
     path("v1/changes/<uuid:change_id>/", ChangeView.as_view(), name="change"),
+    path("v1/changes/<uuid:change_id>/undo/", UndoView.as_view(), name="undo"),
     path("v1/audit/", AuditView.as_view(), name="audit"),
     re_path(r"^v1(/.*)?$", UnknownPathView.as_view()),
 ]

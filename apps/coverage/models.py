@@ -49,6 +49,8 @@ class CoverageRequest(models.Model):
     issuers = models.JSONField(null=True, blank=True, help_text="Asked for by a request of kind issuers")
     issuers_before = models.JSONField(null=True, blank=True)
     ticket = models.CharField(max_length=120, blank=True)
+    undo_of = models.UUIDField(null=True, blank=True, db_index=True, help_text="The change that this request undoes")
+    waits_for = models.JSONField(default=list, help_text="Guards that wait for an override: zone, guard, message")
     team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, blank=True)
     requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="requests")
     requested_by_label = models.CharField(max_length=200)
@@ -124,6 +126,7 @@ class Approval(models.Model):
     approved_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="approvals")
     approved_by_label = models.CharField(max_length=200)
     comment = models.TextField(blank=True)
+    confirmed = models.PositiveIntegerField(null=True, blank=True, help_text="How many removals, typed or by digest")
     approved_at = models.DateTimeField()
     void_at = models.DateTimeField(null=True, blank=True)
     void_reason = models.TextField(blank=True)
@@ -137,6 +140,45 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return f"{self.request} approved by {self.approved_by_label}"
+
+
+class GuardOverride(models.Model):
+    """One more person lets one guard pass, for one approved plan and one change of one zone.
+
+    Neither the requester nor the approver may give it: also by constraint and by trigger. `used_by` is the change that
+    it let pass; from then on it counts for nothing.
+    """
+
+    request = models.ForeignKey(CoverageRequest, on_delete=models.PROTECT, related_name="overrides")
+    plan = models.ForeignKey(RequestPlan, on_delete=models.PROTECT, related_name="overrides")
+    approval = models.ForeignKey(Approval, on_delete=models.PROTECT, related_name="overrides")
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="+")
+    guard = models.CharField(max_length=16)
+    digest = models.CharField(max_length=64)
+    reason = models.TextField()
+    given_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    given_by_label = models.CharField(max_length=200)
+    requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    approved_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="+")
+    given_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True, blank=True)
+    used_by = models.UUIDField(null=True, blank=True)
+    void_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("given_at", "pk")
+        constraints = (
+            models.CheckConstraint(
+                condition=~Q(given_by=F("requested_by")) & ~Q(given_by=F("approved_by")), name="coverage_six_eyes"
+            ),
+            models.UniqueConstraint(
+                fields=["plan", "zone", "guard"], condition=Q(used_at=None, void_at=None),
+                name="coverage_one_open_override",
+            ),
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.request}: {self.guard} overridden by {self.given_by_label}"
 
 
 class Association(models.Model):

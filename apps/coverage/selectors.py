@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from django.db.models import Count, Prefetch, QuerySet
 
@@ -82,6 +83,17 @@ def current_plan(request: CoverageRequest) -> RequestPlan | None:
     return max(request.plans.all(), key=lambda plan: plan.number, default=None)
 
 
+def guards_of(plan: RequestPlan) -> list[dict[str, Any]]:
+    """What the plan would trip: zone, guard, message, needs, overridable (docs/plans.md)."""
+    return list(plan.document.get("guards", ()))
+
+
+def confirmation_of(plan: RequestPlan) -> int | None:
+    """How many removals the approver of this plan has to confirm; None when there is nothing to confirm."""
+    count: int | None = plan.document.get("confirm")
+    return count
+
+
 def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
     """Whether this person may approve now, and if not, a sentence that says who can."""
     names = ", ".join(str(p) for p in people_with(Permission.REQUEST_APPROVE).exclude(pk=request.requested_by_id)[:4])
@@ -135,30 +147,49 @@ def plans_in_play(zone: Zone) -> QuerySet[RequestPlan]:
     ).distinct()
 
 
-def desired_zone(zone: Zone) -> DesiredZone:
+def desired_zone(zone: Zone, *, without: Collection[int] | None = None) -> DesiredZone:
     """The approved state of one zone, as planning reads it.
 
     What belongs to a failed request is left out until somebody retries it: it must not ride along with another's.
+    So is what belongs to the requests named in `without`; to those that wait for an override here, if none is named.
     """
     rows = list(Association.objects.filter(zone=zone).select_related("ca", "request", "release_request"))
     modes = list(Enforcement.objects.filter(zone=zone).select_related("request"))
-    return build_desired(zone.name, [row for row in rows if not _is_held(row)], [m for m in modes if _counts(m)])
+
+    held = _held_in(zone, without)
+    kept = [row for row in rows if not _is_left_out(row, held)]
+    return build_desired(zone.name, kept, [row for row in modes if _counts(row, held)])
 
 
-def _is_held(row: Association) -> bool:
+def waits_in(zone: Zone, request: CoverageRequest) -> bool:
+    """Whether an approved request waits for an override before it may change this zone."""
+    return any(row["zone"] == zone.name for row in request.waits_for)
+
+
+def _held_in(zone: Zone, without: Collection[int] | None = None) -> Callable[[CoverageRequest | None], bool]:
+    def held(request: CoverageRequest | None) -> bool:
+        if request is None:
+            return False
+        waits = waits_in(zone, request) if without is None else request.pk in without
+        return waits or request.state in HELD
+
+    return held
+
+
+def _is_left_out(row: Association, held: Callable[[CoverageRequest | None], bool]) -> bool:
     if row.state == Association.State.RELEASING:
-        if row.release_request and row.release_request.state in HELD:
+        if held(row.release_request):
             # Still wanted at the edge, as if nobody had asked for its removal.
             row.state = Association.State.APPROVED
         return False
-    return row.live_at is None and row.request.state in HELD
+    return row.live_at is None and held(row.request)
 
 
-def _counts(row: Enforcement) -> bool:
+def _counts(row: Enforcement, held: Callable[[CoverageRequest | None], bool]) -> bool:
     """A held mode gives way to the one that was last read at the edge: dropping it would open the hostname."""
-    if row.live_at is not None or row.request.state not in HELD:
+    if row.live_at is not None or not held(row.request):
         return True
-    row.mode, row.live_at = row.settled_mode, row.request.finished_at
+    row.mode, row.live_at = row.settled_mode, row.request.finished_at or row.request.decided_at
     return bool(row.settled_mode)
 
 
@@ -189,8 +220,11 @@ def build_desired(zone_name: str, rows: Iterable[Association], modes: Iterable[E
 
 def desired_with(zone: Zone, request: CoverageRequest) -> DesiredZone:
     """The approved state of a zone as it would be once the request were approved. Nothing is stored."""
-    rows = {(r.ca_id, r.hostname): r for r in Association.objects.filter(zone=zone).select_related("ca")}
-    modes = {row.hostname: row for row in Enforcement.objects.filter(zone=zone)}
+    held = _held_in(zone)
+    stored = Association.objects.filter(zone=zone).select_related("ca", "request", "release_request")
+    rows = {(r.ca_id, r.hostname): r for r in stored if not _is_left_out(r, held)}
+    enforced = Enforcement.objects.filter(zone=zone).select_related("request")
+    modes = {row.hostname: row for row in enforced if _counts(row, held)}
     if request.kind == Kind.ISSUERS:
         return _desired_with_issuers(zone, request, list(rows.values()), list(modes.values()))
     for wanted in request.hostnames.filter(zone=zone):

@@ -23,7 +23,7 @@ from apps.coverage.models import (
     RequestHostname,
     RequestPlan,
 )
-from apps.coverage.selectors import current_plan, uses_of
+from apps.coverage.selectors import confirmation_of, current_plan, guards_of, uses_of
 from apps.coverage.states import IN_FLIGHT, RequestState, may_move
 from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
@@ -48,11 +48,12 @@ def create_request(
     override: str = "",
     team: Team | None = None,
     most: int = MAX_NAMES,
+    undo_of: UUID | None = None,
 ) -> CoverageRequest:
     """Store a request in state `planning`. Raises Invalid with every problem, by field, and stores nothing then.
 
     The account row is locked first, so that two requests for one hostname cannot both find it free. `most` is how
-    many hostnames it may name: a rotation names all of a CA.
+    many hostnames it may name: a rotation names all of a CA. `undo_of` is the change that it undoes.
     """
     by.require(Permission.REQUEST_CREATE)
     account = Account.objects.select_for_update().get(pk=ca.account_id)
@@ -75,6 +76,7 @@ def create_request(
         ticket=ticket.strip()[:120],
         override=override.strip() if any(v.code == "override" for v in verdicts) else "",
         team=team or _only_team(by),
+        undo_of=undo_of,
         requested_by=by.person,
         requested_by_label=by.label,
         correlation_id=str(uuid.uuid4()),
@@ -154,10 +156,15 @@ def store_plan(
 
 
 @transaction.atomic
-def approve_request(*, by: Actor, request_id: int, digest: str, comment: str = "") -> CoverageRequest:
+def approve_request(
+    *, by: Actor, request_id: int, digest: str, comment: str = "", confirm: str | int | None = None
+) -> CoverageRequest:
     """Approve exactly the plan that was seen. Asking twice gives the first answer.
 
-    Raises Forbidden for the requester and for roles without the right, Conflict when the plan is not the current one.
+    `confirm` is how many removals the approver typed, where the plan asks for it (`confirmation_of`). None is a
+    program that was not asked: naming the digest confirms what needs no override besides.
+    Raises Forbidden for the requester and for roles without the right, Conflict when the plan is not the current one,
+    Invalid for a wrong number.
     """
     by.require(Permission.REQUEST_APPROVE)
     request = locked_request(request_id)
@@ -167,6 +174,7 @@ def approve_request(*, by: Actor, request_id: int, digest: str, comment: str = "
     if mine is not None:
         return request
     plan = _plan_to_approve(request, digest)
+    confirmed = _confirmed(plan, confirm)
     Approval.objects.create(
         request=request,
         plan=plan,
@@ -175,6 +183,7 @@ def approve_request(*, by: Actor, request_id: int, digest: str, comment: str = "
         approved_by=by.person,
         approved_by_label=by.label,
         comment=comment.strip(),
+        confirmed=confirmed,
         approved_at=timezone.now(),
     )
     before = {"state": request.state}
@@ -182,13 +191,30 @@ def approve_request(*, by: Actor, request_id: int, digest: str, comment: str = "
     hostnames = approved.write(request, by_label=by.label)
     for zone_id in set(request.hostnames.values_list("zone_id", flat=True)):
         mark_due(kind="zone", subject_id=zone_id)
-    after = {"state": request.state, "plan": plan.number, "digest": digest, "effects": plan.document.get("effects")}
+    after = {
+        "state": request.state, "plan": plan.number, "digest": digest, "effects": plan.document.get("effects"),
+        "confirmed": confirmed,
+    }  # fmt: skip
     record_request(
         by, "request:approved", request, hostnames=hostnames, reason=comment.strip(), before=before, after=after
     )
     if not hostnames:
         approved.finish(by, request)
     return request
+
+
+def _confirmed(plan: RequestPlan, confirm: str | int | None) -> int | None:
+    """How many removals this approval confirms; None where the plan asks for no confirmation."""
+    wanted = confirmation_of(plan)
+    if wanted is None:
+        return None
+    if confirm is None and not any(row["overridable"] for row in guards_of(plan)):
+        return wanted
+    if str(confirm).strip() != str(wanted):
+        count = "1 association" if wanted == 1 else f"{wanted} associations"
+        words = f"This plan removes {count}. To approve it, type {wanted}."
+        raise Invalid(words, field="confirm", code="confirm")
+    return wanted
 
 
 def _plan_to_approve(request: CoverageRequest, digest: str) -> RequestPlan:
@@ -225,11 +251,15 @@ def reject_request(*, by: Actor, request_id: int, comment: str) -> CoverageReque
 
 @transaction.atomic
 def withdraw_request(*, by: Actor, request_id: int) -> CoverageRequest:
-    """Take back one's own request while nobody has decided it."""
+    """Take back one's own request while nobody has decided it, or while it waits for an override."""
     request = locked_request(request_id)
     if by.person is None or by.person.pk != request.requested_by_id:
         raise Forbidden("Only the person who asked can withdraw a request. Reject it instead.", code="not_requester")
     before = {"state": request.state}
+    if request.state == RequestState.APPROVED:
+        if not request.waits_for:
+            raise Conflict(f"{request} is approved and on its way, so it cannot be withdrawn.", code="decided")
+        approved.take_back(request)
     move_request(request, RequestState.WITHDRAWN, decided_at=timezone.now())
     void_approvals(request, "The request was withdrawn.")
     record_request(by, "request:withdrawn", request, before=before, after={"state": request.state})
@@ -258,7 +288,8 @@ def begin_applying(*, by: Actor, request_ids: Iterable[int]) -> None:
     """Approved requests whose plan is about to be sent."""
     for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids)):
         if request.state == RequestState.APPROVED:
-            move_request(request, RequestState.APPLYING)
+            # Another zone of it may wait for an override still.
+            move_request(request, RequestState.APPLYING, why=request.state_reason if request.waits_for else "")
             record_request(by, "request:apply_started", request, after={"state": request.state})
 
 
@@ -330,7 +361,11 @@ def move_request(request: CoverageRequest, target: RequestState, *, why: str = "
 
 
 def void_approvals(request: CoverageRequest, reason: str) -> None:
+    """End the approvals, and with them whatever override was given for the plan."""
     request.approvals.filter(void_at=None).update(void_at=timezone.now(), void_reason=reason)
+    request.overrides.filter(void_at=None, used_at=None).update(void_at=timezone.now())
+    request.waits_for = []
+    request.save(update_fields=["waits_for"])
 
 
 def record_request(by: Actor, action: str, request: CoverageRequest, **more: Any) -> None:

@@ -27,7 +27,14 @@ MOVES: dict[RequestState, frozenset[RequestState]] = {
     ),
     RequestState.STALE: frozenset({RequestState.WAITING, RequestState.REJECTED, RequestState.WITHDRAWN}),
     RequestState.APPROVED: frozenset(
-        {RequestState.APPLYING, RequestState.STALE, RequestState.DONE, RequestState.PARTLY_DONE, RequestState.FAILED}
+        {
+            RequestState.APPLYING,
+            RequestState.STALE,
+            RequestState.DONE,
+            RequestState.PARTLY_DONE,
+            RequestState.FAILED,
+            RequestState.WITHDRAWN,
+        }
     ),
     RequestState.APPLYING: frozenset(
         {RequestState.DONE, RequestState.PARTLY_DONE, RequestState.FAILED, RequestState.STALE}

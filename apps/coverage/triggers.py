@@ -1,7 +1,8 @@
-"""Four eyes in the database: an approval by the requester is refused whatever wrote it.
+"""Four eyes in the database: an approval by the requester is refused whatever wrote it, and so is an override by the
+requester or the approver.
 
-The check constraint on the approval compares two columns of its own row; these triggers compare with the request
-itself, and keep a request's requester from being changed afterwards.
+The check constraints on the rows compare columns of their own; these triggers compare with the request and the
+approval themselves, and keep a request's requester from being changed afterwards.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations import RunPython
 from django.db.migrations.operations.base import Operation
 
-APPROVAL, REQUEST = "coverage_approval", "coverage_coveragerequest"
+APPROVAL, REQUEST, OVERRIDE = "coverage_approval", "coverage_coveragerequest", "coverage_guardoverride"
+SIX_EYES = "an override is given by neither the requester nor the approver"
 MESSAGE = "the person who asked cannot approve"
 FIXED = "the requester of a request cannot be changed"
 
@@ -56,14 +58,49 @@ POSTGRESQL_REMOVE = [
 ]
 
 
+# An override's row is right when its approval is one of its request, and its three people are three.
+_WRONG = f"""NOT EXISTS (
+    SELECT 1 FROM {APPROVAL} a JOIN {REQUEST} r ON r.id = a.request_id
+    WHERE a.id = NEW.approval_id AND r.id = NEW.request_id
+    AND a.approved_by_id = NEW.approved_by_id AND r.requested_by_id = NEW.requested_by_id
+    AND NEW.given_by_id <> a.approved_by_id AND NEW.given_by_id <> r.requested_by_id)"""  # noqa: S608
+SQLITE_OVERRIDES = [
+    f"CREATE TRIGGER IF NOT EXISTS coverage_six_eyes_{verb.lower()} BEFORE {verb} ON {OVERRIDE} "
+    f"WHEN {_WRONG} BEGIN SELECT RAISE(ABORT, '{SIX_EYES}'); END"
+    for verb in ("INSERT", "UPDATE")
+]
+POSTGRESQL_OVERRIDES = [
+    f"""CREATE OR REPLACE FUNCTION coverage_six_eyes() RETURNS trigger AS $$
+    BEGIN
+        IF {_WRONG} THEN
+            RAISE EXCEPTION '{SIX_EYES}' USING ERRCODE = 'integrity_constraint_violation';
+        END IF;
+        RETURN NEW;
+    END $$ LANGUAGE plpgsql""",
+    f"CREATE OR REPLACE TRIGGER coverage_six_eyes BEFORE INSERT OR UPDATE ON {OVERRIDE} "
+    "FOR EACH ROW EXECUTE FUNCTION coverage_six_eyes()",
+]
+SQLITE_OVERRIDES_OFF = [
+    "DROP TRIGGER IF EXISTS coverage_six_eyes_insert",
+    "DROP TRIGGER IF EXISTS coverage_six_eyes_update",
+]
+POSTGRESQL_OVERRIDES_OFF = [f"DROP TRIGGER IF EXISTS coverage_six_eyes ON {OVERRIDE}"]
+
+
 def install(connection: BaseDatabaseWrapper) -> None:
-    """Put the triggers in place. Safe to call twice."""
-    _run(connection, SQLITE_INSTALL if connection.vendor == "sqlite" else POSTGRESQL_INSTALL)
+    """Put the triggers in place. Safe to call twice, and by migrations from before there were overrides."""
+    sqlite = connection.vendor == "sqlite"
+    _run(connection, SQLITE_INSTALL if sqlite else POSTGRESQL_INSTALL)
+    if OVERRIDE in connection.introspection.table_names():
+        _run(connection, SQLITE_OVERRIDES if sqlite else POSTGRESQL_OVERRIDES)
 
 
 def remove(connection: BaseDatabaseWrapper) -> None:
     """Take the triggers away, for a migration back."""
-    _run(connection, SQLITE_REMOVE if connection.vendor == "sqlite" else POSTGRESQL_REMOVE)
+    sqlite = connection.vendor == "sqlite"
+    _run(connection, SQLITE_REMOVE if sqlite else POSTGRESQL_REMOVE)
+    if OVERRIDE in connection.introspection.table_names():
+        _run(connection, SQLITE_OVERRIDES_OFF if sqlite else POSTGRESQL_OVERRIDES_OFF)
 
 
 def around(*operations: Operation) -> list[Operation]:

@@ -58,6 +58,8 @@ class Zone(models.Model):
     name = models.CharField(max_length=253)
     status = models.CharField(max_length=20, default="active")
     paused = models.BooleanField(default=False)
+    cloudflare_plan = models.CharField(max_length=120, blank=True, help_text="As Cloudflare names it")
+    removal_limits = models.JSONField(default=dict, blank=True, help_text="What differs from the guards' defaults")
     vanished_at = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)

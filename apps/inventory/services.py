@@ -175,9 +175,10 @@ def _store_zones(by: Actor, account: Account, listed: list[ZoneRecord], now: dat
         zone = known.get(row.id) or Zone(account=account, cloudflare_id=row.id)
         if zone._state.adding or zone.vanished_at:
             fresh.append(zone)
-        before = (zone.name, zone.status, zone.paused, zone.vanished_at)
-        zone.name, zone.status, zone.paused, zone.vanished_at = row.name, row.status, row.paused, None
-        if zone._state.adding or before != (zone.name, zone.status, zone.paused, None):
+        before = (zone.name, zone.status, zone.paused, zone.cloudflare_plan, zone.vanished_at)
+        after = (row.name, row.status, row.paused, row.plan[:120], None)
+        zone.name, zone.status, zone.paused, zone.cloudflare_plan, zone.vanished_at = after
+        if zone._state.adding or before != after:
             zone.save()
     gone = [zone for key, zone in known.items() if key not in {row.id for row in listed} and not zone.vanished_at]
     for zone in gone:

@@ -88,6 +88,11 @@ class Refusal:
     numbers: Mapping[str, int] = field(default_factory=dict)
     overridable: bool = False
 
+    @property
+    def confirmable(self) -> bool:
+        """Whether the approver's confirmation lets it pass."""
+        return self.needs == CONFIRMATION
+
 
 def check(
     plan: Plan,

@@ -4,7 +4,7 @@ A list goes out only over a reading of the same list in the same lease that is a
 an older one is read again, and if the list is not the one the plan was made from, nothing is sent and the next run
 plans afresh. After each write it is read back and compared as a set. Right before every write the lease is asked for
 again, with room for one whole call, and so is whether writing is allowed. So a list costs three calls in all, the
-rules three: read, write, read back.
+rules three: read, write, read back; several rule writes are tried first (`dry_run.py`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from enum import StrEnum
 
 from django.conf import settings
 
-from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge, RateLimited
-from apps.cloudflare.rules import Ruleset, RuleWrite
+from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge, RateLimited, Rejected
+from apps.cloudflare.rules import Ruleset
 from apps.errors import PortalError
 from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.holds import hold_on_zone
@@ -23,7 +23,8 @@ from apps.inventory.models import EdgeList, Zone
 from apps.outbox.services import Lease, holds
 from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.plan import Plan as PurePlan
-from apps.planning.rule import DesiredRule, is_ours
+from apps.planning.rule import is_ours
+from apps.reconcile.dry_run import calls_of_tries, refused_first, rule_write, tries_before_sending, try_rules
 from apps.reconcile.edge import EdgeClient, Observation, observed_zone, rule_states
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import store_own_rules
@@ -50,7 +51,8 @@ READ_FRESH_S = 5.0
 
 def calls_of(plan: PurePlan) -> int:
     """How many calls a plan takes when nothing comes in between."""
-    return sum(len(step.cas) if isinstance(step, ReadBackLists) else 1 for step in plan.steps)
+    calls = sum(len(step.cas) if isinstance(step, ReadBackLists) else 1 for step in plan.steps)
+    return calls + calls_of_tries(tries_before_sending(plan))
 
 
 class Applier:
@@ -69,6 +71,7 @@ class Applier:
         self.observation = observation
         self.ruleset: Ruleset | None = observation.ruleset
         self.expected: dict[str, frozenset[str]] = {}
+        self.to_try: list[AddRule | EditRule] = []
         self.seen = {key: (names, observation.clock) for key, names in observation.zone.lists.items()}
 
     def run(self, stored: Plan, plan: PurePlan) -> Outcome:
@@ -77,6 +80,7 @@ class Applier:
         Raises BudgetExhausted when another process was asked to pause meanwhile, RateLimited when this one was.
         """
         rows = list(stored.steps.all())
+        self.to_try = tries_before_sending(plan)
         for row, step in zip(rows, plan.steps, strict=True):
             start_step(row)
             try:
@@ -160,6 +164,7 @@ class Applier:
 
     def _write_rule(self, step: AddRule | EditRule | DeleteRule) -> Outcome:
         self._may_write()
+        self._try_rules()
         zone_id, rules = self.zone.cloudflare_id, self.client.rules
         if isinstance(step, AddRule) and self.ruleset is None:
             # POST, never PUT: if somebody else made the entry point meanwhile this fails instead of replacing it.
@@ -174,6 +179,18 @@ class Applier:
             self.ruleset = rules.delete(zone_id, self._ruleset_id(), rule_id)
         store_own_rules(self.zone, self.ruleset)
         return Outcome.APPLIED
+
+    def _try_rules(self) -> None:
+        """Before the first of several: a rule that Cloudflare refuses must not leave half of them behind."""
+        steps, self.to_try = self.to_try, []
+        if not steps:
+            return
+        try:
+            try_rules(self.client, self.zone, self.ruleset, steps)
+        except Rejected as error:
+            raise refused_first(error) from None
+        # Trying took a while: what was true before it is asked again.
+        self._may_write()
 
     def _ruleset_id(self) -> str:
         if self.ruleset is None:
@@ -199,7 +216,3 @@ class Applier:
             for rule in rule_states(self.ruleset)
             if is_ours(rule)
         }
-
-
-def rule_write(rule: DesiredRule) -> RuleWrite:
-    return RuleWrite(ref=rule.ref, description=rule.description, action=rule.action, expression=rule.expression)

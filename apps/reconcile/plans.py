@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.coverage.models import CoverageRequest
+from apps.coverage.overrides import give_back_overrides
 from apps.inventory.models import Account, Zone
 from apps.planning.guards import Refusal
 from apps.planning.plan import Plan as PurePlan
@@ -20,6 +21,7 @@ from apps.reconcile.observe import WORKER
 
 # Cloudflare's own clients saw a list lag up to 75 s behind a write; past this it is no lag any more.
 VERIFY_FOR = timedelta(seconds=90)
+_MAY_BE_SENT = (PlanStep.State.DONE, PlanStep.State.UNKNOWN, PlanStep.State.RUNNING)
 
 
 @transaction.atomic
@@ -29,7 +31,9 @@ def store_plan(
     """Keep a plan about to be applied, or one that a guard refused, with its audit event."""
     # The account row serialises the numbering; zones of other accounts meet the unique constraint and try again.
     Account.objects.select_for_update().get(pk=zone.account_id)
-    refused = [{"guard": r.guard, "message": r.message, "needs": r.needs} for r in refusals]
+    refused = [
+        {"guard": r.guard, "message": r.message, "needs": r.needs, "overridable": r.overridable} for r in refusals
+    ]
     stored = Plan.objects.create(
         number=(Plan.objects.aggregate(last=Max("number"))["last"] or 0) + 1,
         zone=zone,
@@ -68,10 +72,15 @@ def end_step(step: PlanStep, state: str, *, ray: str = "", error: str = "") -> N
 
 @transaction.atomic
 def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
-    """Close a plan with its audit event. The steps keep what is known of each call."""
+    """Close a plan with its audit event. The steps keep what is known of each call.
+
+    An override that it took with it is open again if no removal was sent, not even perhaps.
+    """
     before = {"state": plan.state}
     plan.state, plan.error, plan.finished_at = state, error, timezone.now()
     plan.save(update_fields=["state", "error", "finished_at"])
+    if not any(step.document.get("removes") and step.state in _MAY_BE_SENT for step in plan.steps.all()):
+        give_back_overrides(change_id=plan.pk)
     rays = [step.ray for step in plan.steps.all() if step.ray]
     _record(plan, f"plan:{state}", before=before, after={"state": state, "error": error}, details={"rays": rays})
 

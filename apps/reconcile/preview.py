@@ -12,22 +12,33 @@ from apps.coverage.selectors import desired_with, desired_zone
 from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.inventory.selectors import slot_certificates
 from apps.planning.diff import diff
+from apps.planning.guards import Removal
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
 from apps.planning.rule import is_pinned
 from apps.planning.state import ObservedZone
+from apps.reconcile.forecast import REFUSED, dry_run_guard, zone_guards
 from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.observe import revision_key
 
 
-def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> dict[str, Any]:
-    """The plan document (docs/plans.md) of a request over the zones it touches."""
+def request_document(
+    request: CoverageRequest, observed: Mapping[Zone, ObservedZone], refused: Mapping[Zone, str]
+) -> dict[str, Any]:
+    """The plan document (docs/plans.md) of a request over the zones it touches.
+
+    `refused` has Cloudflare's words on the rules of a zone, from a dry run; "" where it has nothing against them.
+    """
     names = set(request.hostnames.values_list("hostname", flat=True))
     labels = ca_labels(request.account)
-    zones, effects = [], []
+    zones, effects, guards = [], [], []
+    earlier: list[Removal] = []
     for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
         plan = diff(desired_with(zone, request), state, heal=False)
         zones.append(_zone_document(zone, plan, labels))
+        guards += zone_guards(zone, plan, state, earlier, labels)
+        guards += [dry_run_guard(zone, words)] if (words := refused.get(zone)) else []
         effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
+    leaving = sum(effect["operation"] == "dissociate" for effect in effects)
     loses = _losing_check(request, observed)
     return {
         "request": str(request),
@@ -37,10 +48,13 @@ def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZ
         "ca": {"name": request.ca.name, "fingerprint": request.ca.fingerprint},
         "summary": _summary(zones, effects),
         "loses_check": loses,
+        "guards": guards,
+        "confirm": leaving if leaving and (loses or any(row["guard"] not in REFUSED for row in guards)) else None,
         "precedence": _precedence(request, observed),
         "zones": zones,
         "effects": effects,
-        "warnings": _warnings(request, zones, effects, loses),
+        "warnings": _warnings(request, zones, effects, loses)
+        + [f"{row['message']} {row['needs']}" for row in guards if row["guard"] in REFUSED],
     }
 
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
@@ -20,6 +21,7 @@ from apps.inventory.holds import Hold, Holds
 from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
 from apps.planning.hostnames import HostnameRefused, canonical, zone_of
+from apps.reconcile.labels import ca_labels
 from apps.reconcile.models import Drift, Plan, PlanStep
 from apps.reconcile.rows import Column as Column
 from apps.reconcile.rows import HostnameRow, build_rows, empty_row
@@ -153,6 +155,33 @@ def changes_of(request: CoverageRequest) -> list[Plan]:
     zones = request.hostnames.values("zone_id")
     plans = Plan.objects.filter(zone__in=zones).select_related("zone").order_by("number")
     return [plan for plan in plans if request.pk in plan.request_ids]
+
+
+def attempts_of(change: Plan) -> list[Plan]:
+    """Changes of the same zone that carried any of the same requests, this one included, oldest first."""
+    ids = set(change.request_ids)
+    rows = Plan.objects.filter(zone=change.zone).order_by("number")
+    return [plan for plan in rows if ids & set(plan.request_ids)]
+
+
+def resulting_lists(change: Plan) -> list[dict[str, Any]]:
+    """Each list that the change sends, whole: ca, ca_name, before, after, adds, removes.
+
+    A plan may send one list twice, additions first and removals last: the first before and the last after count.
+    """
+    labels = ca_labels(change.zone.account)
+    lists: dict[str, dict[str, Any]] = {}
+    for step in change.steps.all():
+        if step.kind == "replace_list":
+            key = step.document["ca"]
+            row = lists.setdefault(
+                key, {"ca": key, "ca_name": labels.get(key, key[:12]), "before": step.document["before"]}
+            )
+            row["after"] = step.document["after"]
+    for row in lists.values():
+        before, after = set(row["before"]), set(row["after"])
+        row["adds"], row["removes"] = sorted(after - before), sorted(before - after)
+    return list(lists.values())
 
 
 def hold_on_request(request: CoverageRequest) -> Hold | None:

@@ -14,7 +14,7 @@ from apps.authorities.states import CaState
 from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import CoverageRequest, Kind, RequestPlan
 from apps.coverage.rotation_services import request_overlap, request_release
-from apps.coverage.selectors import request_by_id
+from apps.coverage.selectors import desired_with, request_by_id
 from apps.coverage.services import create_request, locked_request, retry_requests
 from apps.coverage.services import store_plan as store_request_plan
 from apps.coverage.states import RequestState
@@ -25,7 +25,9 @@ from apps.identity.permissions import Permission
 from apps.inventory.budget.gate import Purpose
 from apps.inventory.models import Zone
 from apps.inventory.services import store_zone_failure
+from apps.planning.diff import diff
 from apps.planning.state import ObservedZone
+from apps.reconcile.dry_run import refusal_of
 from apps.reconcile.edge import ca_keys, client_for, read_zone
 from apps.reconcile.faults import held_back_s
 from apps.reconcile.observe import WORKER, store_observation
@@ -54,7 +56,7 @@ def submit_request(
     request = create_request(
         by=by, kind=kind, ca=ca, mode=mode, text=text, reason=reason, ticket=ticket, override=override, team=team
     )
-    return _planned(request, by)
+    return planned(request, by)
 
 
 def submit_rotation(*, by: Actor, ca_id: UUID, kind: str, reason: str, ticket: str = "") -> CoverageRequest:
@@ -63,7 +65,7 @@ def submit_rotation(*, by: Actor, ca_id: UUID, kind: str, reason: str, ticket: s
     Raises Conflict when the rotation is not at that step.
     """
     ask = request_overlap if kind == Kind.COVER else request_release
-    return _planned(ask(by=by, ca_id=ca_id, reason=reason, ticket=ticket), by)
+    return planned(ask(by=by, ca_id=ca_id, reason=reason, ticket=ticket), by)
 
 
 def submit_issuers(
@@ -71,10 +73,11 @@ def submit_issuers(
 ) -> CoverageRequest:
     """Send a change of a CA's known issuers, planned like any request."""
     made = create_issuers_request(by=by, ca=ca, entries=entries, reason=reason, override=override, ticket=ticket)
-    return _planned(made, by)
+    return planned(made, by)
 
 
-def _planned(request: CoverageRequest, by: Actor) -> CoverageRequest:
+def planned(request: CoverageRequest, by: Actor) -> CoverageRequest:
+    """The request with its first plan, or without when Cloudflare does not answer: a worker plans it then."""
     try:
         plan_request(request.pk, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S, first_only=True)
     except PortalError as error:
@@ -98,6 +101,7 @@ def plan_request(
         # Without its list the plan would say that nothing is sent.
         raise EdgeFault(f"Cloudflare does not list {request.ca.name} yet. The plan is built as soon as it does.")
     observed: dict[Zone, ObservedZone] = {}
+    refused: dict[Zone, str] = {}
     with client_for(request.account, deadline_s=deadline_s, purpose=Purpose.CHANGE) as client:
         for zone in zones:
             try:
@@ -108,10 +112,12 @@ def plan_request(
                 raise
             store_observation(zone, observation, keys)
             observed[zone] = observation.zone
+            plan = diff(desired_with(zone, request), observation.zone, heal=False)
+            refused[zone] = refusal_of(client, zone, observation.ruleset, plan)
     with transaction.atomic():
         if first_only and locked_request(request_id).state != RequestState.PLANNING:
             return RequestPlan.objects.filter(request_id=request_id).latest("number")
-        document = request_document(request, observed)
+        document = request_document(request, observed, refused)
         number = request.plans.count() + 1
         return store_request_plan(
             by=by,

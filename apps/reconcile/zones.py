@@ -6,11 +6,13 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 
 from apps.cloudflare.errors import CloudflareError
-from apps.coverage.models import CoverageRequest, Kind
-from apps.coverage.selectors import desired_zone, in_flight_requests
+from apps.coverage.models import Kind
+from apps.coverage.overrides import use_overrides
+from apps.coverage.selectors import in_flight_requests
 from apps.coverage.services import begin_applying, fail_requests
 from apps.errors import PortalError, Unsafe
 from apps.inventory.budget.gate import Purpose
@@ -19,17 +21,14 @@ from apps.inventory.models import Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, park, postpone, settle
-from apps.planning.diff import diff
-from apps.planning.guards import Limits, check
 from apps.planning.plan import Plan as PurePlan
-from apps.planning.state import DesiredZone
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
+from apps.reconcile.gatekeeping import Admitted, Gatekeeper
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.plans import end_plan, store_plan
-from apps.reconcile.removals import recent_removals
 
 log = structlog.get_logger(__name__)
 
@@ -90,12 +89,11 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     if not requests or hold_on_zone(zone.pk):
         settle(lease, next_in_s=_next_in_s(zone))
         return
-    desired = desired_zone(zone)
-    plan = diff(desired, observation.zone, heal=False)
-    if plan.is_noop:
+    admitted = Gatekeeper(zone, observation.zone, requests).admit()
+    if admitted.plan is None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
-    _send(client, zone, lease, keys, desired, plan, observation, requests)
+    _send(client, zone, lease, keys, admitted.plan, admitted, observation)
 
 
 def _send(
@@ -103,29 +101,21 @@ def _send(
     zone: Zone,
     lease: Lease,
     keys: dict[str, str],
-    desired: DesiredZone,
     plan: PurePlan,
+    admitted: Admitted,
     observation: Observation,
-    requests: list[CoverageRequest],
 ) -> None:
-    ids = [request.pk for request in requests]
-    acknowledged = frozenset((ca, name) for ca, names in desired.releases.items() for name in names)
-    limits = Limits()
-    recent = recent_removals(zone, window=limits.window)
-    if refusals := check(plan, limits, acknowledged, recent, observed=observation.zone):
-        stored = store_plan(zone=zone, plan=plan, requests=requests, refusals=refusals)
-        why = " ".join(refusal.message for refusal in refusals)
-        fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
-        settle(lease, next_in_s=_next_in_s(zone))
-        return
+    requests = list(admitted.requests)
     client.gate.reserve(calls_of(plan))
-    stored = store_plan(zone=zone, plan=plan, requests=requests)
-    begin_applying(by=WORKER, request_ids=ids)
+    with transaction.atomic():
+        stored = store_plan(zone=zone, plan=plan, requests=requests)
+        use_overrides(by=WORKER, overrides=admitted.overrides, change_id=stored.pk)
+    begin_applying(by=WORKER, request_ids=[request.pk for request in requests])
     applier = Applier(client=client, zone=zone, lease=lease, keys=keys, observation=observation)
     outcome = applier.run(stored, plan)
     if outcome is Outcome.APPLIED:
         store_observation(zone, applier.observed(), keys)
-        settle(lease, next_in_s=_next_in_s(zone))
+        settle(lease, next_in_s=0.0 if admitted.look_again else _next_in_s(zone))
     else:
         settle(lease, next_in_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0)
 

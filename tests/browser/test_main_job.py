@@ -133,8 +133,8 @@ def _remove(owner: Visitor, approver: Visitor) -> None:
     review = approver.go(page.url.replace(owner.portal.url, ""))
     approver.shot("5-removal-review")
     review.get_by_role("button", name="Submit review").click()
-    expect(review.get_by_role("alert")).to_contain_text("Type 3 exactly")
-    review.get_by_label("This removes a check").fill("3")
+    expect(review.get_by_role("alert")).to_contain_text("To approve it, type 3.")
+    review.get_by_label("This plan removes 3 associations").fill("3")
     review.get_by_role("button", name="Submit review").click()
     expect(review.locator("#progress")).to_contain_text("Done", timeout=ARRIVES_MS)
 

@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from apps.api.serializers.common import AccountRefSerializer, StrictSerializer
 from apps.inventory.holds import Holds, hold_on_account
+from apps.inventory.limits import numbers_of
 from apps.inventory.models import Account, Zone
 
 
@@ -66,11 +67,37 @@ class SlotLimitBodySerializer(StrictSerializer):
     reason = serializers.CharField()
 
 
+class LimitsSerializer(serializers.Serializer[Any]):
+    """How much may go from a zone's lists before a guard asks for an override."""
+
+    percent = serializers.IntegerField()
+    few = serializers.IntegerField()
+    total = serializers.IntegerField()
+    pairs = serializers.IntegerField()
+    window_hours = serializers.IntegerField()
+
+
+class LimitsBodySerializer(StrictSerializer):
+    """A limit that is left out or null goes back to its default."""
+
+    percent = serializers.IntegerField(required=False, allow_null=True)
+    few = serializers.IntegerField(required=False, allow_null=True)
+    total = serializers.IntegerField(required=False, allow_null=True)
+    pairs = serializers.IntegerField(required=False, allow_null=True)
+    window_hours = serializers.IntegerField(required=False, allow_null=True)
+    reason = serializers.CharField()
+
+
 class ZoneSerializer(serializers.ModelSerializer[Zone]):
-    """A zone, as last listed by Cloudflare."""
+    """A zone, as last listed by Cloudflare. `cloudflare_plan` is Cloudflare's name of it, "" when not said."""
 
     account = AccountRefSerializer()
+    removal_limits = serializers.SerializerMethodField()
     hold = serializers.SerializerMethodField(help_text="Null when approved changes are sent.")
+
+    @extend_schema_field(LimitsSerializer())
+    def get_removal_limits(self, zone: Zone) -> Any:
+        return LimitsSerializer(numbers_of(zone)).data
 
     @extend_schema_field(HoldSerializer(allow_null=True))
     def get_hold(self, zone: Zone) -> Any:
@@ -82,5 +109,8 @@ class ZoneSerializer(serializers.ModelSerializer[Zone]):
 
     class Meta:
         model = Zone
-        fields = ("id", "cloudflare_id", "name", "account", "status", "paused", "read_at", "failing_since", "hold")
+        fields = (
+            "id", "cloudflare_id", "name", "account", "status", "paused", "cloudflare_plan", "removal_limits",
+            "read_at", "failing_since", "hold",
+        )  # fmt: skip
         read_only_fields = fields

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.api.serializers.common import CaRefSerializer, ZoneRefSerializer
+from apps.api.serializers.common import CaRefSerializer, StrictSerializer, ZoneRefSerializer
 from apps.reconcile.models import Drift, Plan, PlanStep
+from apps.reconcile.undo import undo_requests
 
 
 class StepSerializer(serializers.ModelSerializer[PlanStep]):
@@ -38,17 +41,39 @@ class ChangeSummarySerializer(serializers.ModelSerializer[Plan]):
         read_only_fields = fields
 
 
+class UndoBodySerializer(StrictSerializer):
+    """Why. With `ca` and `as_of`: that CA's list as another change of the zone left it."""
+
+    reason = serializers.CharField()
+    ca = serializers.CharField(required=False, allow_blank=True, default="", help_text="The CA's fingerprint.")
+    as_of = serializers.UUIDField(required=False, allow_null=True, default=None, help_text="A change's id.")
+
+
+class RefusalSerializer(serializers.Serializer[Any]):
+    """One guard that said no, and what lets the change pass."""
+
+    guard = serializers.CharField()
+    message = serializers.CharField()
+    needs = serializers.CharField()
+    overridable = serializers.BooleanField(required=False)
+
+
 class ChangeSerializer(ChangeSummarySerializer):
-    """One change of one zone. `refusals` are the guards' sentences when nothing was sent."""
+    """One change of one zone. `refusals` say which guards let nothing be sent; `undone_by` are request ids."""
 
     request_ids = serializers.ListField(child=serializers.IntegerField())
-    refusals = serializers.ListField(child=serializers.CharField())
+    refusals = RefusalSerializer(many=True)
+    undone_by = serializers.SerializerMethodField()
     document = serializers.DictField()
     steps = StepSerializer(many=True)
 
     class Meta(ChangeSummarySerializer.Meta):
-        fields = (*ChangeSummarySerializer.Meta.fields, "request_ids", "refusals", "document", "steps")
+        fields = (*ChangeSummarySerializer.Meta.fields, "request_ids", "refusals", "undone_by", "document", "steps")
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.IntegerField()))
+    def get_undone_by(self, change: Plan) -> list[int]:
+        return [request.pk for request in undo_requests(change)]
 
 
 class DriftSerializer(serializers.ModelSerializer[Drift]):

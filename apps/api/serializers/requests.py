@@ -20,8 +20,9 @@ from apps.api.serializers.common import (
     TeamRefSerializer,
     ZoneRefSerializer,
 )
-from apps.coverage.models import ASKABLE, Approval, CoverageRequest, Kind, ModeChoice, RequestHostname
-from apps.coverage.selectors import current_plan
+from apps.coverage.models import ASKABLE, Approval, CoverageRequest, GuardOverride, Kind, ModeChoice, RequestHostname
+from apps.coverage.overrides import needed_overrides
+from apps.coverage.selectors import confirmation_of, current_plan, guards_of
 from apps.coverage.states import RequestState
 from apps.identity.models import Team
 from apps.reconcile.selectors import changes_of, hold_on_request
@@ -85,6 +86,18 @@ class ApproveBodySerializer(StrictSerializer):
 
     digest = serializers.CharField(max_length=64)
     comment = serializers.CharField(required=False, allow_blank=True, default="")
+    confirm = serializers.IntegerField(
+        required=False, allow_null=True, default=None, min_value=0,
+        help_text="How many associations go, as `confirm` of the plan says. Needed when a guard asks for an override.",
+    )  # fmt: skip
+
+
+class OverrideBodySerializer(StrictSerializer):
+    """Lets one guard pass for the approved plan with this digest."""
+
+    digest = serializers.CharField(max_length=64)
+    guard = OneOf(["ratio", "window", "total", "pairs"])
+    reason = serializers.CharField()
 
 
 class RejectBodySerializer(StrictSerializer):
@@ -111,6 +124,36 @@ class RequestHostnameSerializer(serializers.ModelSerializer[RequestHostname]):
         read_only_fields = fields
 
 
+class GuardSerializer(serializers.Serializer[Any]):
+    """One guard that the plan would trip, and what lets it pass."""
+
+    zone = serializers.CharField()
+    guard = serializers.CharField()
+    message = serializers.CharField()
+    needs = serializers.CharField()
+    overridable = serializers.BooleanField()
+
+
+class NeededOverrideSerializer(serializers.Serializer[Any]):
+    """One guard that an approved request waits for."""
+
+    zone = serializers.CharField()
+    guard = serializers.CharField()
+    message = serializers.CharField()
+
+
+class OverrideSerializer(serializers.ModelSerializer[GuardOverride]):
+    """One person let one guard pass. `used_by` is the change that passed by it; a void one counts no more."""
+
+    zone = ZoneRefSerializer()
+    given_by = serializers.CharField(source="given_by_label")
+
+    class Meta:
+        model = GuardOverride
+        fields = ("guard", "zone", "digest", "given_by", "given_at", "reason", "used_at", "used_by", "void_at")
+        read_only_fields = fields
+
+
 class ApprovalSerializer(serializers.ModelSerializer[Approval]):
     """One person's yes to one plan. A void one counts no more."""
 
@@ -119,7 +162,9 @@ class ApprovalSerializer(serializers.ModelSerializer[Approval]):
 
     class Meta:
         model = Approval
-        fields = ("approved_by", "approved_at", "comment", "digest", "plan_number", "void_at", "void_reason")
+        fields = (
+            "approved_by", "approved_at", "comment", "confirmed", "digest", "plan_number", "void_at", "void_reason",
+        )  # fmt: skip
         read_only_fields = fields
 
 
@@ -137,7 +182,8 @@ class RequestRowSerializer(serializers.ModelSerializer[CoverageRequest]):
         model = CoverageRequest
         fields: tuple[str, ...] = (
             "id", "label", "kind", "state", "state_reason", "account", "ca", "mode", "issuers", "reason",
-            "override", "ticket", "team", "requested_by", "correlation_id", "created_at", "decided_at", "finished_at",
+            "override", "ticket", "team", "undo_of", "requested_by", "correlation_id", "created_at", "decided_at",
+            "finished_at",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -151,13 +197,17 @@ class RequestSerializer(RequestRowSerializer):
     plan_outdated_reason = serializers.SerializerMethodField()
     digest = serializers.SerializerMethodField()
     approvals = ApprovalSerializer(many=True)
+    guards = serializers.SerializerMethodField(help_text="What the newest plan would trip.")
+    confirm = serializers.SerializerMethodField(help_text="How many removals an approval confirms, or null.")
+    overrides = OverrideSerializer(many=True)
+    needs_override = serializers.SerializerMethodField(help_text="What the approved request waits for.")
     changes = serializers.SerializerMethodField()
     hold = serializers.SerializerMethodField(help_text="What an open request waits for at the edge's door, or null.")
 
     class Meta(RequestRowSerializer.Meta):
         fields = (
             *RequestRowSerializer.Meta.fields, "hostnames", "plan", "plan_number", "plan_outdated_reason",
-            "digest", "approvals", "changes", "hold",
+            "digest", "approvals", "guards", "confirm", "overrides", "needs_override", "changes", "hold",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -177,6 +227,20 @@ class RequestSerializer(RequestRowSerializer):
         plan = current_plan(request)
         return plan.digest if plan else None
 
+    @extend_schema_field(GuardSerializer(many=True))
+    def get_guards(self, request: CoverageRequest) -> Any:
+        plan = current_plan(request)
+        return GuardSerializer(guards_of(plan) if plan else [], many=True).data
+
+    @extend_schema_field(serializers.IntegerField(allow_null=True))
+    def get_confirm(self, request: CoverageRequest) -> int | None:
+        plan = current_plan(request)
+        return confirmation_of(plan) if plan else None
+
+    @extend_schema_field(NeededOverrideSerializer(many=True))
+    def get_needs_override(self, request: CoverageRequest) -> Any:
+        return NeededOverrideSerializer(needed_overrides(request), many=True).data
+
     @extend_schema_field(HoldSerializer(allow_null=True))
     def get_hold(self, request: CoverageRequest) -> Any:
         hold = hold_on_request(request)
@@ -185,3 +249,9 @@ class RequestSerializer(RequestRowSerializer):
     @extend_schema_field(ChangeSummarySerializer(many=True))
     def get_changes(self, request: CoverageRequest) -> list[dict[str, Any]]:
         return list(ChangeSummarySerializer(changes_of(request), many=True).data)
+
+
+class UndoSerializer(serializers.Serializer[Any]):
+    """The requests that lead back, one per kind, CA and mode. Somebody else approves each."""
+
+    requests = RequestSerializer(many=True)

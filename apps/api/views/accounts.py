@@ -1,4 +1,4 @@
-"""Accounts and zones, to read."""
+"""Accounts and zones, and the numbers that are set for them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from rest_framework.response import Response
 
 from apps.api.base import ApiView, operation
 from apps.api.lookups import account_named
-from apps.api.serializers.accounts import AccountSerializer, SlotLimitBodySerializer, ZoneSerializer
+from apps.api.serializers.accounts import (
+    AccountSerializer,
+    LimitsBodySerializer,
+    SlotLimitBodySerializer,
+    ZoneSerializer,
+)
 from apps.api.serializers.common import AccountQuerySerializer, PageQuerySerializer
-from apps.inventory.selectors import account_by_id, accounts, zones_of
+from apps.inventory.limits import set_limits
+from apps.inventory.selectors import account_by_id, accounts, zone_by_reference, zones_of
 from apps.inventory.services import set_slot_limit
 
 
@@ -32,6 +38,18 @@ class SlotLimitView(ApiView):
         body = self.body(request, SlotLimitBodySerializer)
         account = set_slot_limit(by=self.actor(request), account_id=account_by_id(account_id).pk, **body)
         return Response(AccountSerializer(account).data)
+
+
+class LimitsView(ApiView):
+    @operation(
+        "zones_limits", tag="accounts", summary="Set how much may go from a zone before a guard refuses",
+        body=LimitsBodySerializer, answer=ZoneSerializer, errors=(400, 403, 404),
+    )  # fmt: skip
+    def put(self, request: Request, zone_id: str) -> Response:
+        body = self.body(request, LimitsBodySerializer)
+        reason = body.pop("reason")
+        zone = set_limits(by=self.actor(request), zone_id=zone_by_reference(zone_id).pk, limits=body, reason=reason)
+        return Response(ZoneSerializer(zone).data)
 
 
 class ZonesView(ApiView):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from apps.api.base import ApiView, operation
 from apps.api.lookups import account_named
-from apps.api.serializers.changes import ChangeSerializer, DriftSerializer
+from apps.api.serializers.changes import ChangeSerializer, DriftSerializer, UndoBodySerializer
 from apps.api.serializers.common import AccountQuerySerializer
 from apps.api.serializers.coverage import (
     AsOfQuerySerializer,
@@ -19,8 +20,10 @@ from apps.api.serializers.coverage import (
     HostnameQuerySerializer,
     HostnameSerializer,
 )
+from apps.api.serializers.requests import UndoSerializer
 from apps.reconcile.history import as_of
 from apps.reconcile.selectors import change_by_id, drift_open, hostname_detail, hostname_rows
+from apps.reconcile.undo import undo_change
 
 PAGING = {"page", "page_size", "account"}
 
@@ -80,3 +83,14 @@ class ChangeView(ApiView):
     )
     def get(self, _request: Request, change_id: UUID) -> Response:
         return Response(ChangeSerializer(change_by_id(change_id)).data)
+
+
+class UndoView(ApiView):
+    @operation(
+        "changes_undo", tag="coverage", summary="Ask for what was before a change, or for an earlier applied list",
+        body=UndoBodySerializer, answer=UndoSerializer, status=201, errors=(400, 403, 404, 409),
+    )  # fmt: skip
+    def post(self, request: Request, change_id: UUID) -> Response:
+        body = self.body(request, UndoBodySerializer)
+        made = undo_change(by=self.actor(request), change_id=change_id, **body)
+        return Response(UndoSerializer({"requests": made}).data, status=status.HTTP_201_CREATED)

@@ -13,6 +13,7 @@ from apps.api.lookups import account_named
 from apps.api.serializers.common import StrictSerializer
 from apps.api.serializers.requests import (
     ApproveBodySerializer,
+    OverrideBodySerializer,
     RejectBodySerializer,
     RequestBodySerializer,
     RequestQuerySerializer,
@@ -21,6 +22,7 @@ from apps.api.serializers.requests import (
 )
 from apps.authorities.selectors import ca_by_id
 from apps.coverage.models import Kind
+from apps.coverage.overrides import override_guard
 from apps.coverage.selectors import request_by_id, requests_in
 from apps.coverage.services import approve_request, reject_request, withdraw_request
 from apps.reconcile.services import rebuild_plan, submit_issuers, submit_request
@@ -92,6 +94,17 @@ class ApproveView(ApiView):
         body = self.body(request, ApproveBodySerializer)
         approve_request(by=self.actor(request), request_id=request_id, **body)
         return _answer(request_id)
+
+
+class OverridesView(ApiView):
+    @operation(
+        "requests_override", tag="requests", summary="Let one guard pass for the approved plan", errors=DECIDING,
+        body=OverrideBodySerializer, answer=RequestSerializer, status=201,
+    )  # fmt: skip
+    def post(self, request: Request, request_id: int) -> Response:
+        body = self.body(request, OverrideBodySerializer)
+        override_guard(by=self.actor(request), request_id=request_id, **body)
+        return _answer(request_id, status.HTTP_201_CREATED)
 
 
 class RejectView(ApiView):

@@ -272,6 +272,11 @@ ACTS = {
     "request:completed": "saw it at the edge: done",
     "request:failed": "could not finish it",
     "request:retried": "tried it again",
+    "request:waits_for_override": "holds it until somebody lets a guard pass",
+    "request:undo_asked": "asked for this change to be undone",
+    "guard:overridden": "let a guard pass",
+    "guard:override_used": "used the override",
+    "zone:limits_set": "set the removal limits of the zone",
     "plan:stored": "stored the change before sending it",
     "plan:applied": "sent the change and read it back",
     "plan:refused": "refused the change",
@@ -292,6 +297,20 @@ ACTS = {
     "edge:list_changed_outside": "found the list changed outside the portal",
     "edge:rule_changed_outside": "found a block rule changed outside the portal",
 }
+
+
+GUARDS = {
+    "ratio": "Part of a list at once",
+    "window": "Part of a list within the window",
+    "total": "All lists within the window",
+    "pairs": "Number of lists within the window",
+}
+
+
+@register.filter
+def guard_name(guard: str) -> str:
+    """A guard that an override may let pass, in words."""
+    return GUARDS.get(guard, guard)
 
 
 @register.filter

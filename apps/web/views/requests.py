@@ -13,9 +13,12 @@ from apps.audit.selectors import events_matching
 from apps.authorities.selectors import ca_by_id, cas_of
 from apps.authorities.states import CaState
 from apps.coverage.models import ASKABLE, CoverageRequest, Kind
+from apps.coverage.overrides import may_override, needed_overrides, override_guard
 from apps.coverage.selectors import (
     assess,
+    confirmation_of,
     current_plan,
+    guards_of,
     may_approve,
     request_by_id,
     requests_by,
@@ -23,10 +26,11 @@ from apps.coverage.selectors import (
     requests_waiting_for,
 )
 from apps.coverage.services import approve_request, reject_request, withdraw_request
+from apps.coverage.states import OPEN, UNDECIDED
 from apps.errors import Invalid, NotFound, PortalError
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
-from apps.reconcile.selectors import changes_of, hold_on_request
+from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request
 from apps.reconcile.services import rebuild_plan, submit_request
 from apps.web.context import actor_of
 from apps.web.radius import radius_of
@@ -143,8 +147,9 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
     actor = actor_of(request)
     plan = current_plan(asked)
     allowed, why_not = may_approve(actor, asked)
-    loses = plan.document.get("loses_check", []) if plan else []
     reached = REACHED[asked.state]
+    guards = guards_of(plan) if plan and asked.state in OPEN else []
+    may_give, why_no_override = may_override(actor, asked)
     return {
         "asked": asked,
         "plan": plan,
@@ -155,12 +160,21 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "moving": asked.state in {"approved", "applying"},
         "may_decide": allowed,
         "why_not": why_not,
+        "may_withdraw": asked.state in UNDECIDED or bool(asked.state == "approved" and asked.waits_for),
         "mine": actor.person is not None and actor.person.pk == asked.requested_by_id,
         "undecided": asked.state in {"planning", "waiting", "stale"},
-        "confirm_word": loses[0] if len(loses) == 1 else str(len(loses)) if loses else "",
+        "confirm": confirmation_of(plan) if plan else None,
+        "guards": guards,
+        "big": any(row["overridable"] for row in guards),
+        "needed": needed_overrides(asked),
+        "overrides": asked.overrides.select_related("zone"),
+        "may_override": may_give,
+        "why_no_override": why_no_override,
+        "approved_digest": next((row.digest for row in asked.approvals.all() if row.void_at is None), ""),
         "radius": radius_of(asked) if asked.kind == Kind.UNCOVER and asked.state not in ENDED else None,
         "approvals": asked.approvals.all(),
         "changes": changes_of(asked),
+        "undoes": change_by_id(asked.undo_of) if asked.undo_of else None,
         "hold": hold_on_request(asked),
         "events": events_matching(correlation_id=asked.correlation_id).order_by("seq")[:50],
         "retryable": asked.state in {"failed", "partly_done"} and actor.may(Permission.RUN_RETRY),
@@ -171,7 +185,7 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
 
 @require_POST
 def review(request: HttpRequest, request_id: int) -> HttpResponse:
-    """Approve or reject. A removal that leaves a hostname without a check asks for its name, typed."""
+    """Approve or reject. Where the plan asks for a confirmation, the page always asks for the number."""
     actor, asked = actor_of(request), request_by_id(request_id)
     comment = request.POST.get("comment", "")
     try:
@@ -179,26 +193,36 @@ def review(request: HttpRequest, request_id: int) -> HttpResponse:
             reject_request(by=actor, request_id=request_id, comment=comment)
             messages.success(request, f"{asked} is rejected.")
         else:
-            _confirmed(request, asked)
-            approve_request(by=actor, request_id=request_id, digest=request.POST.get("digest", ""), comment=comment)
-            messages.success(request, f"{asked} is approved. {_what_next(asked)}")
+            approve_request(
+                by=actor, request_id=request_id, digest=request.POST.get("digest", ""), comment=comment,
+                confirm=request.POST.get("confirm", ""),
+            )  # fmt: skip
+            messages.success(request, f"{asked} is approved. {_what_next(request_by_id(request_id))}")
     except Invalid as refused:
         values = _detail(request, asked, errors=refused.details, comment=comment)
         return render(request, "requests/detail.html", values, status=400)
     return redirect("request", request_id=request_id)
 
 
+@require_POST
+def override(request: HttpRequest, request_id: int) -> HttpResponse:
+    """The second approver lets one guard pass."""
+    asked, reason = request_by_id(request_id), request.POST.get("reason", "")
+    digest, guard = request.POST.get("digest", ""), request.POST.get("guard", "")
+    try:
+        override_guard(by=actor_of(request), request_id=request_id, digest=digest, guard=guard, reason=reason)
+    except Invalid as refused:
+        values = _detail(request, asked, errors=refused.details, override_guard=guard)
+        return render(request, "requests/detail.html", values, status=400)
+    messages.success(request, f"{asked} may pass this guard once. {_what_next(request_by_id(request_id))}")
+    return redirect("request", request_id=request_id)
+
+
 def _what_next(asked: CoverageRequest) -> str:
+    if needed_overrides(asked):
+        return "It waits for an override now."
     hold = hold_on_request(asked)
     return hold.sentence if hold else "The change goes to the edge now."
-
-
-def _confirmed(request: HttpRequest, asked: CoverageRequest) -> None:
-    plan = current_plan(asked)
-    loses = plan.document.get("loses_check", []) if plan else []
-    wanted = loses[0] if len(loses) == 1 else str(len(loses))
-    if loses and request.POST.get("confirm", "").strip() != wanted:
-        raise Invalid(f"Type {wanted} exactly.", field="confirm")
 
 
 @require_POST

@@ -1,0 +1,175 @@
+"""Which approved requests of a zone may go now, and in what plan: the guards' word for each request.
+
+A big removal waits for its override alone: what else is approved in the zone goes without it. So the plan is made
+again without one request after the other, the biggest first, until the guards let it pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from apps.coverage.models import CoverageRequest, GuardOverride, Kind
+from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
+from apps.coverage.selectors import current_plan, desired_zone
+from apps.coverage.services import fail_requests, outdate_plan
+from apps.inventory.limits import limits_of
+from apps.inventory.models import Zone
+from apps.planning.diff import diff
+from apps.planning.guards import Override, Refusal, check, too_big
+from apps.planning.plan import Plan as PurePlan
+from apps.planning.plan import ReplaceList
+from apps.planning.rule_limit import over_limit, rules_allowed
+from apps.planning.state import DesiredZone, ObservedZone
+from apps.reconcile.labels import ca_labels, named
+from apps.reconcile.observe import WORKER
+from apps.reconcile.plans import store_plan
+from apps.reconcile.removals import recent_removals
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """`plan` may be sent for `requests`, and passes by `overrides`. With None nothing may go now.
+
+    `look_again`: a request was set aside while these go, so the zone is due at once afterwards.
+    """
+
+    plan: PurePlan | None
+    requests: tuple[CoverageRequest, ...] = ()
+    overrides: tuple[GuardOverride, ...] = ()
+    look_again: bool = False
+
+
+class Gatekeeper:
+    """One round of one zone: `admit` finds what may go, and tells the requests that may not what they need."""
+
+    def __init__(self, zone: Zone, observed: ObservedZone, requests: Sequence[CoverageRequest]) -> None:
+        self.zone = zone
+        self.observed = observed
+        self.requests = list(requests)
+        self.left_out: set[int] = set()
+        self.aside: set[int] = set()
+        self.limits = limits_of(zone)
+        self.recent = recent_removals(zone, window=self.limits.window)
+        self.given: dict[int, list[GuardOverride]] = {}
+
+    def admit(self) -> Admitted:
+        """Raises Unsafe when a rule cannot be written."""
+        while self.going or self.aside:
+            if not self.going:
+                # Whoever was to go before them cannot go either.
+                self.aside.clear()
+            desired = desired_zone(self.zone, without=self.left_out | self.aside)
+            plan = diff(desired, self.observed, heal=False)
+            if plan.is_noop:
+                self.left_out |= {request.pk for request in self.going}
+                continue
+            decisions = self._decisions(plan)
+            refusals = self._check(plan, desired, decisions)
+            if not refusals:
+                for request in self.going:
+                    wait_for_overrides(by=WORKER, request_id=request.pk, zone=self.zone, refusals=())
+                return Admitted(plan, tuple(self.going), self._used(plan, decisions), bool(self.aside))
+            self._refuse(plan, decisions, refusals)
+        return Admitted(None)
+
+    @property
+    def going(self) -> list[CoverageRequest]:
+        return [request for request in self.requests if request.pk not in self.left_out | self.aside]
+
+    def _decisions(self, plan: PurePlan) -> list[Decision]:
+        """The decisions behind the removals of this plan, the biggest first."""
+        leaving = {(s.ca, name) for s in plan.steps if isinstance(s, ReplaceList) for name in s.removes}
+        found = [row for row in removal_decisions(self.zone, self.going) if row.pairs & leaving]
+        for row in found:
+            self.given.setdefault(row.request.pk, open_overrides(self.zone, row.request))
+        return sorted(found, key=lambda row: (-len(row.pairs & leaving), -row.request.pk))
+
+    def _check(self, plan: PurePlan, desired: DesiredZone, decisions: list[Decision]) -> tuple[Refusal, ...]:
+        refusals = check(
+            plan,
+            self.limits,
+            frozenset((ca, name) for ca, names in desired.releases.items() for name in names),
+            self.recent,
+            self._overrides(plan, decisions),
+            unconfirmed=frozenset(pair for row in decisions if not row.confirmed for pair in row.pairs),
+            observed=self.observed,
+            decided_by=frozenset(person for row in decisions for person in row.people),
+        )
+        return refusals + over_limit(plan, self.observed, rules_allowed(self.zone.cloudflare_plan))
+
+    def _overrides(self, plan: PurePlan, decisions: list[Decision]) -> list[Override]:
+        """An override counts when each request that removes something has one for the same guard."""
+        shared = self._guards_of(decisions[0]) if decisions else set()
+        for row in decisions[1:]:
+            shared &= self._guards_of(row)
+        return [
+            Override(plan.digest, given.guard, str(given.given_by_id), given.reason)
+            for row in decisions
+            for given in self.given[row.request.pk]
+            if given.guard in shared
+        ]
+
+    def _guards_of(self, decision: Decision) -> set[str]:
+        return {given.guard for given in self.given[decision.request.pk]}
+
+    def _used(self, plan: PurePlan, decisions: list[Decision]) -> tuple[GuardOverride, ...]:
+        passed = {refusal.guard for refusal in too_big(plan, self.limits, self.recent)}
+        return tuple(o for row in decisions for o in self.given[row.request.pk] if o.guard in passed)
+
+    def _refuse(self, plan: PurePlan, decisions: list[Decision], refusals: tuple[Refusal, ...]) -> None:
+        """Leave out at least one request, with what it is told."""
+        if final := [row for row in refusals if not row.overridable and not row.confirmable]:
+            self._fail(plan, final)
+        elif any(row.confirmable for row in refusals):
+            self._want_confirmation(plan, decisions, [row for row in refusals if row.confirmable])
+        else:
+            self._want_override(plan, decisions, refusals)
+
+    def _fail(self, plan: PurePlan, refusals: list[Refusal]) -> None:
+        """What nobody can wave through. Too many rules are no reason to keep a hostname from being removed."""
+        failing = self.going
+        if all(row.guard == "rule_limit" for row in refusals):
+            failing = [request for request in failing if request.kind != Kind.UNCOVER] or failing
+        stored = store_plan(zone=self.zone, plan=plan, requests=failing, refusals=self._named(refusals))
+        why = " ".join(f"{row.message} It needs: {row.needs}" for row in self._named(refusals))
+        ids = [request.pk for request in failing]
+        fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
+        self.left_out |= set(ids)
+
+    def _want_confirmation(self, plan: PurePlan, decisions: list[Decision], refusals: list[Refusal]) -> None:
+        """The edge is such that a removal needs a confirmation that its approver was not asked for."""
+        unconfirmed = [row for row in decisions if not row.confirmed]
+        if len(unconfirmed) < len(decisions):
+            self._set_aside(unconfirmed)
+            return
+        request = unconfirmed[0].request
+        store_plan(zone=self.zone, plan=plan, requests=[request], refusals=self._named(refusals))
+        why = " ".join(row.message for row in self._named(refusals))
+        if current := current_plan(request):
+            outdate_plan(by=WORKER, plan_id=current.pk, reason=f"It needs a confirmation now. {why}")
+        self.left_out.add(request.pk)
+
+    def _want_override(self, plan: PurePlan, decisions: list[Decision], refusals: tuple[Refusal, ...]) -> None:
+        wanted = {refusal.guard for refusal in refusals}
+        lacking = [row for row in decisions if wanted - self._guards_of(row)]
+        if len(lacking) < len(decisions):
+            # Those with an override go first; or it is of no use beside the others, whose people gave it.
+            self._set_aside(lacking or decisions[:1])
+            return
+        request = lacking[0].request
+        missing = [row for row in self._named(refusals) if row.guard not in self._guards_of(lacking[0])]
+        rows = [{"guard": row.guard, "message": row.message} for row in missing]
+        if wait_for_overrides(by=WORKER, request_id=request.pk, zone=self.zone, refusals=rows):
+            store_plan(zone=self.zone, plan=plan, requests=[request], refusals=missing)
+        self.left_out.add(request.pk)
+
+    def _set_aside(self, decisions: Sequence[Decision]) -> None:
+        self.aside |= {row.request.pk for row in decisions}
+
+    def _named(self, refusals: Sequence[Refusal]) -> list[Refusal]:
+        """The refusals with the CAs' names."""
+        labels = ca_labels(self.zone.account)
+        return [
+            Refusal(row.guard, named(row.message, labels), row.needs, row.numbers, row.overridable) for row in refusals
+        ]
