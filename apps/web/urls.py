@@ -6,6 +6,7 @@ from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
 from apps.web.views import (
+    adoption,
     associations,
     audit,
     break_glass,
@@ -47,6 +48,7 @@ urlpatterns = [
     path("drift/", associations.drift, name="drift"),
     path("cas/", cas.index, name="cas"),
     path("cas/upload/", uploads.upload, name="ca-upload"),
+    path("cas/adopt/<str:cloudflare_id>/", adoption.adopt, name="ca-adopt"),
     path("cas/inspect/", uploads.inspect, name="ca-inspect"),
     path("cas/<uuid:ca_id>/", cas.detail, name="ca"),
     path("cas/<uuid:ca_id>/issuers/", issuers.change, name="ca-issuers"),

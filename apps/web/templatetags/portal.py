@@ -244,6 +244,7 @@ def plural(count: int, word: str) -> str:
 
 ACTS = {
     "ca:admitted": "uploaded the CA",
+    "ca:adopted": "adopted the CA",
     "ca:push_started": "began sending the CA to Cloudflare",
     "ca:live": "saw the CA live",
     "ca:push_failed": "could not send the CA",
