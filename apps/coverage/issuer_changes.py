@@ -58,7 +58,7 @@ def create_issuers_request(
         problems["issuers"] = ["These are the issuers that are known already. Nothing to change."]
     elif narrows and blocked and not override.strip():
         problems["override"] = [
-            f"{len(blocked)} hostnames are in block, and clients of issuers that are not named would be refused. "
+            f"{_count(len(blocked))} in block, and clients of issuers that are not named would be refused. "
             "Take them to log first and look who that would be, or say here why it is safe."
         ]
     if problems:
@@ -79,6 +79,10 @@ def create_issuers_request(
     )  # fmt: skip
     mark_due(kind="account", subject_id=ca.account_id)
     return request
+
+
+def _count(number: int) -> str:
+    return "1 hostname is" if number == 1 else f"{number} hostnames are"
 
 
 def enforced_rows(ca: CertificateAuthority) -> list[Enforcement]:

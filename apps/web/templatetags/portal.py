@@ -282,6 +282,8 @@ ACTS = {
     "break_glass:used": "broke the glass",
     "break_glass:returned": "returned it to block",
     "break_glass:reviewed": "closed the review",
+    "hostname:locked_out": "found every client locked out",
+    "hostname:lock_out_ended": "saw the lock-out end",
     "drift:found": "found drift",
     "drift:resolved": "saw the drift end",
     "probe:setting_changed": "changed the probing of the account",

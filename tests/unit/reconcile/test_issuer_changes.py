@@ -71,7 +71,7 @@ def test_narrowing_on_a_blocked_hostname_waits_for_log_or_an_override(world: Wor
     assert issuing.pins() is None
     with pytest.raises(Invalid) as refused:
         issuing.ask("self")
-    assert "1 hostnames are in block" in refused.value.details["override"][0]
+    assert "1 hostname is in block" in refused.value.details["override"][0]
     request = issuing.ask("self", override="All clients were moved in June")
     assert request.override == "All clients were moved in June"
     assert issuing.approve(request).state == "done"
