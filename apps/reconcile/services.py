@@ -54,7 +54,7 @@ def submit_request(
     request = create_request(
         by=by, kind=kind, ca=ca, mode=mode, text=text, reason=reason, ticket=ticket, override=override, team=team
     )
-    return _planned(request, by)
+    return planned(request, by)
 
 
 def submit_rotation(*, by: Actor, ca_id: UUID, kind: str, reason: str, ticket: str = "") -> CoverageRequest:
@@ -63,7 +63,7 @@ def submit_rotation(*, by: Actor, ca_id: UUID, kind: str, reason: str, ticket: s
     Raises Conflict when the rotation is not at that step.
     """
     ask = request_overlap if kind == Kind.COVER else request_release
-    return _planned(ask(by=by, ca_id=ca_id, reason=reason, ticket=ticket), by)
+    return planned(ask(by=by, ca_id=ca_id, reason=reason, ticket=ticket), by)
 
 
 def submit_issuers(
@@ -71,10 +71,11 @@ def submit_issuers(
 ) -> CoverageRequest:
     """Send a change of a CA's known issuers, planned like any request."""
     made = create_issuers_request(by=by, ca=ca, entries=entries, reason=reason, override=override, ticket=ticket)
-    return _planned(made, by)
+    return planned(made, by)
 
 
-def _planned(request: CoverageRequest, by: Actor) -> CoverageRequest:
+def planned(request: CoverageRequest, by: Actor) -> CoverageRequest:
+    """The request with its first plan, or in state `planning` when Cloudflare does not answer now."""
     try:
         plan_request(request.pk, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S, first_only=True)
     except PortalError as error:

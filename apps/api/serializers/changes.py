@@ -5,7 +5,7 @@ from __future__ import annotations
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.api.serializers.common import CaRefSerializer, ZoneRefSerializer
+from apps.api.serializers.common import AccountQuerySerializer, CaRefSerializer, OneOf, ZoneRefSerializer
 from apps.reconcile.models import Drift, Plan, PlanStep
 
 
@@ -49,6 +49,15 @@ class ChangeSerializer(ChangeSummarySerializer):
     class Meta(ChangeSummarySerializer.Meta):
         fields = (*ChangeSummarySerializer.Meta.fields, "request_ids", "refusals", "document", "steps")
         read_only_fields = fields
+
+
+class DriftQuerySerializer(AccountQuerySerializer):
+    """Filters of the list of differences. `ignored` gives those that were set aside instead."""
+
+    kind = OneOf(Drift.Kind.values, required=False)
+    ca = serializers.CharField(required=False, help_text="Portal's or Cloudflare's id.")
+    zone = serializers.CharField(required=False, help_text="Portal's or Cloudflare's id, or its name.")
+    ignored = serializers.BooleanField(required=False, default=False)
 
 
 class DriftSerializer(serializers.ModelSerializer[Drift]):

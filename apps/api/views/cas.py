@@ -19,12 +19,12 @@ from apps.api.serializers.cas import (
     InspectionSerializer,
 )
 from apps.api.serializers.common import StrictSerializer
-from apps.authorities.adoption import adopt_ca
 from apps.authorities.selectors import ca_by_id, cas_of, inspect_upload
 from apps.authorities.services import admit_ca, retry_ca
 from apps.authorities.states import CaState
 from apps.coverage.services import retire_ca
 from apps.errors import Invalid
+from apps.reconcile.drift_services import adopt_ca
 
 # A deletion keeps a reason for ever. Where the caller gave none, the record says exactly that.
 NO_REASON = "(no reason given; deleted through the API)"

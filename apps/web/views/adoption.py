@@ -10,11 +10,12 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
-from apps.authorities.adoption import adopt_ca, adoptable, inspect_adoption
+from apps.authorities.adoption import adoptable, inspect_adoption
 from apps.errors import Invalid
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, EdgeCertificate, EdgeList
+from apps.reconcile.drift_services import adopt_ca
 from apps.web.context import actor_of
 from apps.web.plots import validity_bar
 from apps.web.views.base import account_of, back_to, team_named

@@ -86,6 +86,11 @@ class World:
                 (run_account if entry.kind == "account" else run_zone)(entry.subject_id)
         raise AssertionError(f"still due after 20 rounds: {list(OutboxEntry.objects.values())}")
 
+    def run_account(self) -> None:
+        """The account's next listing comes now, and what follows from it."""
+        mark_due(kind="account", subject_id=self.account.pk)
+        self.run()
+
     def sweep(self) -> None:
         """The next sweep comes now."""
         for zone in Zone.objects.filter(account=self.account, vanished_at=None):
