@@ -11,7 +11,7 @@ from django.utils import timezone
 from apps.audit.services import record
 from apps.authorities import adoption
 from apps.authorities.models import CertificateAuthority
-from apps.coverage.models import CoverageRequest
+from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.services import create_request
 from apps.errors import Invalid
 from apps.identity.actors import Actor
@@ -49,10 +49,16 @@ def adopt_ca(
 def ask(
     *, by: Actor, groups: Iterable[Group], reason: str, ticket: str = "", team: Team | None = None
 ) -> list[CoverageRequest]:
-    """Send one request per group, all or none, each planned from a fresh read. Raises Invalid."""
+    """Send one request per group, all or none, each planned from a fresh read. Raises Invalid.
+
+    What is adopted gets an owner: the team given, or the only one of whoever asks.
+    """
     groups = list(groups)
     if not groups:
         raise Invalid("Nothing is left to ask for. The list says why.", field="picks")
+    one_team = by.person is not None and by.person.teams.count() == 1
+    if team is None and not one_team and any(group.kind == Kind.ADOPT for group in groups):
+        raise Invalid("Say which team owns the hostnames from now on.", field="team")
     with transaction.atomic():
         made = [
             create_request(

@@ -285,6 +285,8 @@ ACTS = {
     "hostname:locked_out": "found every client locked out",
     "hostname:lock_out_ended": "saw the lock-out end",
     "drift:found": "found drift",
+    "drift:ignored": "set drift aside for seven days",
+    "drift:shown": "put drift back among the others",
     "drift:resolved": "saw the drift end",
     "probe:setting_changed": "changed the probing of the account",
     "probe:asked": "asked for a probe",

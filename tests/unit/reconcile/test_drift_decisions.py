@@ -147,7 +147,9 @@ def test_the_rule_that_stands_is_adopted_as_it_is(world: World, outside: str) ->
     assert groups == {"block": (name,), "verify": ("b.northwind.example",)}
     before, since = world.edge.rules("northwind.example"), last(world)
     proposal = proposed(world, Decision.ACCEPT, ca=outside, zone="northwind.example")
-    for request in ask(by=world.other_engineer, groups=proposal.groups, reason="As it stands"):
+    with pytest.raises(Invalid, match="which team owns"):
+        ask(by=world.other_engineer, groups=proposal.groups, reason="As it stands")
+    for request in ask(by=world.owner, groups=proposal.groups, reason="As it stands"):
         assert (request.plans.get().document["zones"][0]["steps"], world.approve(request).state) == ([], "done")
     assert (world.edge.rules("northwind.example"), writes(world, since)) == (before, [])
     assert Enforcement.objects.get(hostname=name).settled_mode == "block"
