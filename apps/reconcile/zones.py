@@ -26,6 +26,7 @@ from apps.planning.state import DesiredZone
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
+from apps.reconcile.healing import healing_plan
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.plans import end_plan, store_plan
@@ -86,12 +87,13 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         settle(lease, next_in_s=VERIFY_AGAIN_S)
         return
     _close_open_plans(zone)
-    requests = in_flight_requests(zone)
-    if not requests or hold_on_zone(zone.pk):
+    if hold_on_zone(zone.pk):
         settle(lease, next_in_s=_next_in_s(zone))
         return
+    requests = in_flight_requests(zone)
     desired = desired_zone(zone)
-    plan = diff(desired, observation.zone, heal=False)
+    # What somebody took away is put back by a sweep only where an administrator has set the account to heal.
+    plan = diff(desired, observation.zone, heal=False) if requests else healing_plan(zone, keys, desired, observation)
     if plan.is_noop:
         settle(lease, next_in_s=_next_in_s(zone))
         return

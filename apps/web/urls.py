@@ -94,6 +94,7 @@ urlpatterns = [
     path("accounts/stops/", holds.stops, name="stops"),
     path("accounts/stops/<int:stop_id>/lift/", holds.lift, name="stop-lift"),
     path("accounts/<uuid:account_id>/probing/", settings.account_probing, name="account-probing"),
+    path("accounts/<uuid:account_id>/healing/", settings.account_healing, name="account-healing"),
     path("accounts/<uuid:account_id>/slots/", settings.account_slots, name="account-slots"),
     path("settings/tokens/", settings.tokens, name="tokens"),
     path("settings/tokens/<int:token_id>/revoke/", settings.token_revoke, name="token-revoke"),

@@ -285,6 +285,8 @@ ACTS = {
     "hostname:locked_out": "found every client locked out",
     "hostname:lock_out_ended": "saw the lock-out end",
     "drift:found": "found drift",
+    "healing:stopped": "stopped healing: somebody else keeps changing this list",
+    "account:healing_set": "changed the healing of the account",
     "drift:ignored": "set drift aside for seven days",
     "drift:shown": "put drift back among the others",
     "drift:resolved": "saw the drift end",

@@ -16,6 +16,7 @@ from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
 from apps.reconcile.differences import Decision, drift_open, propose
 from apps.reconcile.drift_services import ask, ignore_drift, show_drift
+from apps.reconcile.healing import fought_over
 from apps.reconcile.models import Drift
 from apps.reconcile.selectors import columns, edge_freshness, hostname_rows
 from apps.web.context import actor_of
@@ -47,6 +48,7 @@ def index(request: HttpRequest) -> HttpResponse:
         "columns": cols,
         "edge_names": {column.key: column.label for column in cols},
         "unknown": [column for column in cols if column.ca is None],
+        "fought_over": fought_over(account),
         "zones": list(zones_of(account)),
         "freshness": edge_freshness(account),
     }

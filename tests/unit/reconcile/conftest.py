@@ -39,6 +39,7 @@ class World:
 
     def __init__(self, edge: SandboxProcess) -> None:
         self.edge = edge
+        self.began_after = max((call["seq"] for call in edge.requests()), default=0)
         self.engineer, self.other_engineer = actor(Role.ENGINEER), actor(Role.ENGINEER)
         self.owner = actor(Role.OWNER, teams=(make_team("Payments"),))
         self.account: Account = add_account(

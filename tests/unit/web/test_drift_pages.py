@@ -12,7 +12,7 @@ from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import CoverageRequest
 from apps.identity.permissions import Role
 from apps.inventory.models import Account, Zone
-from apps.reconcile.models import Drift
+from apps.reconcile.models import Drift, Plan
 from tests.certs import make_ca as make_certificate
 from tests.factories import at_edge, make_account, make_ca, make_team
 from tests.unit.authorities.test_adoption import outside
@@ -141,3 +141,28 @@ def test_the_api_has_the_same_filters(desk: Desk) -> None:
     assert send("get", "/drift/?zone=shop.example", who).json()["results"][0]["hostname"] == "x.shop.example"
     assert send("get", "/drift/?ignored=true", who).json()["count"] == 0
     assert send("get", "/drift/?kind=odd", who).status_code == 400
+
+
+def test_healing_is_switched_on_the_account_page_with_a_reason(desk: Desk) -> None:
+    admin, path = page_for(Role.ADMIN), f"/accounts/{desk.account.pk}/healing/"
+    assert page_for(Role.ENGINEER).post(path, {"enabled": "on", "reason": "x"}).status_code == 403
+    assert admin.post(path, {"enabled": "on", "reason": ""}).status_code == 400
+    assert admin.post(path, {"enabled": "on", "reason": "Drift of scripts"}).status_code == 302
+    desk.account.refresh_from_db()
+    assert desk.account.heal_missing is True
+    assert "Healing is on" in admin.get("/accounts/").content.decode()
+    assert admin.post(path, {"reason": "Enough"}).status_code == 302
+    assert "Healing is off" in admin.get("/accounts/").content.decode()
+
+
+def test_a_list_that_somebody_else_keeps_changing_is_named(desk: Desk) -> None:
+    Account.objects.filter(pk=desk.account.pk).update(heal_missing=True)
+    desk.drift("missing", "gone.pay.example", desk.ca.cloudflare_id, desk.ca)
+    step = {"kind": "replace_list", "ca": desk.ca.fingerprint}
+    for number in range(1, 4):
+        Plan.objects.create(
+            number=number, zone=desk.zone, state="applied", digest="d", base="b", healing=True,
+            document={"steps": [step, {"kind": "read_back_lists"}]},
+        )  # fmt: skip
+    words = "Somebody else keeps changing the list of Partners in pay.example"
+    assert words in page_for(Role.OWNER).get("/drift/").content.decode()
