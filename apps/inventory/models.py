@@ -32,6 +32,7 @@ class Account(models.Model):
     scope_check = models.JSONField(default=list)
     scope_checked_at = models.DateTimeField(null=True, blank=True)
     quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
+    heal_missing = models.BooleanField(default=False, help_text="Sweeps put back what is approved and missing")
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)

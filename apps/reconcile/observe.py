@@ -173,7 +173,11 @@ def _name_drift(zone: Zone, observed: ObservedZone, keys: dict[str, str]) -> Non
     for identity, detail in found.items():
         kind, key, hostname = identity
         if row := known.pop(identity, None):
-            Drift.objects.filter(pk=row.pk).update(last_seen_at=now, detail=detail)
+            if row.detail != detail:
+                # What was set aside is something else now.
+                row.ignores.filter(ended_at=None).update(ended_at=now)
+            # A CA may have been adopted since the difference was first seen.
+            Drift.objects.filter(pk=row.pk).update(last_seen_at=now, detail=detail, ca=by_key.get(key))
             continue
         Drift.objects.create(
             zone=zone, ca=by_key.get(key), ca_cloudflare_id=keys.get(key, ""), hostname=hostname, kind=kind,

@@ -28,7 +28,10 @@ _MAY_BE_SENT = (PlanStep.State.DONE, PlanStep.State.UNKNOWN, PlanStep.State.RUNN
 def store_plan(
     *, zone: Zone, plan: PurePlan, requests: list[CoverageRequest], refusals: Iterable[Refusal] = ()
 ) -> Plan:
-    """Keep a plan about to be applied, or one that a guard refused, with its audit event."""
+    """Keep a plan about to be applied, or one that a guard refused, with its audit event.
+
+    Without a request it is healing (healing.py).
+    """
     # The account row serialises the numbering; zones of other accounts meet the unique constraint and try again.
     Account.objects.select_for_update().get(pk=zone.account_id)
     refused = [
@@ -42,6 +45,7 @@ def store_plan(
         base=plan.base,
         document=plan.to_dict(),
         request_ids=[request.pk for request in requests],
+        healing=not requests,
         refusals=refused,
         finished_at=timezone.now() if refused else None,
     )
@@ -101,5 +105,5 @@ def _record(plan: Plan, action: str, **more: object) -> None:
         account=plan.zone.account_id,
         zone=plan.zone.name,
         correlation_id=",".join(request.correlation_id for request in requests)[:36],
-        **{"details": {"requests": plan.request_ids}, **more},  # type: ignore[arg-type]
+        **{"details": {"requests": plan.request_ids, "healing": plan.healing}, **more},  # type: ignore[arg-type]
     )

@@ -12,20 +12,23 @@ from django.utils import timezone
 from apps.cloudflare.errors import CloudflareError
 from apps.coverage.models import Kind
 from apps.coverage.overrides import use_overrides
-from apps.coverage.selectors import in_flight_requests
+from apps.coverage.selectors import desired_zone, in_flight_requests
 from apps.coverage.services import begin_applying, fail_requests
 from apps.errors import PortalError, Unsafe
 from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_zone
+from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, park, postpone, settle
+from apps.planning.guards import check
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.gatekeeping import Admitted, Gatekeeper
+from apps.reconcile.healing import healing_plan
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.plans import end_plan, store_plan
@@ -85,15 +88,23 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         settle(lease, next_in_s=VERIFY_AGAIN_S)
         return
     _close_open_plans(zone)
-    requests = in_flight_requests(zone)
-    if not requests or hold_on_zone(zone.pk):
+    if hold_on_zone(zone.pk):
         settle(lease, next_in_s=_next_in_s(zone))
         return
-    admitted = Gatekeeper(zone, observation.zone, requests).admit()
+    requests = in_flight_requests(zone)
+    admitted = Gatekeeper(zone, observation.zone, requests).admit() if requests else _healing(zone, keys, observation)
     if admitted.plan is None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
     _send(client, zone, lease, keys, admitted.plan, admitted, observation)
+
+
+def _healing(zone: Zone, keys: dict[str, str], observation: Observation) -> Admitted:
+    """What somebody took away is put back by a sweep only where an administrator has set the account to heal."""
+    plan = healing_plan(zone, keys, desired_zone(zone), observation)
+    if plan.is_noop or check(plan, limits_of(zone), observed=observation.zone):
+        return Admitted(None)
+    return Admitted(plan)
 
 
 def _send(
