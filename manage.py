@@ -7,6 +7,11 @@ import os
 import sys
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["inspect_pem"]:
+        # For pipelines: no settings are read, so no data folder is made, and it starts at once.
+        from apps.pki.command import main
+
+        sys.exit(main(sys.argv[2:]))
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byoca_portal.settings")
     if sys.argv[1:2] == ["up"]:
         # Wiring of all parts: it starts before Django does, which writes its secrets into the data folder.

@@ -73,12 +73,15 @@ app.conf.update(
     result_serializer="json",
     accept_content=["json"],
     # Each with its own key: without one both would be bound to the default and get each other's messages.
-    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in ("push", "maintenance")],
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in ("push", "maintenance", "probe")],
     task_default_queue="push",
     task_default_exchange="push",
     task_default_routing_key="push",
     task_create_missing_queues=False,
-    task_routes={"reconcile.tick": {"queue": "maintenance", "routing_key": "maintenance"}},
+    task_routes={
+        "reconcile.tick": {"queue": "maintenance", "routing_key": "maintenance"},
+        "probing.tick": {"queue": "maintenance", "routing_key": "maintenance"},
+    },
     worker_enable_remote_control=False,
     worker_send_task_events=False,
     worker_hijack_root_logger=False,
@@ -90,7 +93,12 @@ app.conf.update(
             "task": "reconcile.tick",
             "schedule": TICK_S,
             "options": {"expires": max(TICK_S * 0.9, 1.0)},
-        }
+        },
+        "probing-tick": {
+            "task": "probing.tick",
+            "schedule": TICK_S,
+            "options": {"expires": max(TICK_S * 0.9, 1.0)},
+        },
     },
 )
-app.autodiscover_tasks(["apps.reconcile"])
+app.autodiscover_tasks(["apps.probing", "apps.reconcile"])

@@ -45,6 +45,7 @@ INSTALLED_APPS = [
     "apps.inventory",
     "apps.authorities",
     "apps.coverage",
+    "apps.probing",
     "apps.reconcile",
     "apps.web",
     "apps.api",
@@ -162,7 +163,7 @@ CONTENT_SECURITY_POLICY = {
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 200
 DATA_UPLOAD_MAX_NUMBER_FILES = 1
-FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
+FILE_UPLOAD_HANDLERS = ["apps.web.uploads.BoundedUploadHandler"]
 
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static" if not DEPLOYED else BASE_DIR / "staticfiles"
@@ -214,6 +215,15 @@ BYOCA_PREVIEW_DEADLINE_S = env.float("BYOCA_PREVIEW_DEADLINE_S", default=6.0)
 BYOCA_SWEEP_INTERVAL_S = env.float("BYOCA_SWEEP_INTERVAL_S", default=15.0 if not DEPLOYED else 120.0)
 # Longer than one call to Cloudflare, renewed by each: what a worker on a lost host holds is free after this.
 BYOCA_LEASE_S = env.float("BYOCA_LEASE_S", default=BYOCA_EDGE_DEADLINE_S * 1.5)
+
+# Probes: docs/probing.md. The test port is used inside ranges that an administrator allowed, and nowhere else.
+BYOCA_PROBE_INTERVAL_S = env.float("BYOCA_PROBE_INTERVAL_S", default=900.0)
+BYOCA_PROBE_DEADLINE_S = env.float("BYOCA_PROBE_DEADLINE_S", default=10.0)
+BYOCA_PROBE_SETTLE_S = env.float("BYOCA_PROBE_SETTLE_S", default=120.0)
+BYOCA_PROBE_RATE_PER_MIN = env.int("BYOCA_PROBE_RATE_PER_MIN", default=60)
+BYOCA_PROBE_AT_ONCE = env.int("BYOCA_PROBE_AT_ONCE", default=1)
+BYOCA_PROBE_OWN_RANGES = env.list("BYOCA_PROBE_OWN_RANGES", default=[])
+BYOCA_PROBE_TEST_PORT = env.int("BYOCA_PROBE_TEST_PORT", default=0)
 
 STRUCTLOG = configure_structlog()
 DJANGO_STRUCTLOG_CELERY_ENABLED = False

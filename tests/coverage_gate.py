@@ -10,9 +10,10 @@ from pathlib import Path
 
 import coverage
 
-# Seen only from outside so far (integration tests, other processes): their own unit tests are still owed.
-OWED: list[str] = []
-ROOMS = ["apps/pki/*", "apps/planning/*", "apps/cloudflare/*", "apps/*/services.py"]
+ROOMS = [
+    "apps/pki/*", "apps/planning/*", "apps/cloudflare/*", "apps/*/services.py",
+    "apps/probing/addresses.py", "apps/probing/handshake.py", "apps/probing/verdict.py",
+]  # fmt: skip
 
 
 def main() -> int:
@@ -20,7 +21,7 @@ def main() -> int:
     report.load()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "coverage.json"
-        total = report.json_report(outfile=str(path), include=ROOMS, omit=OWED)
+        total = report.json_report(outfile=str(path), include=ROOMS)
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
     short = {name: row["summary"]["percent_covered"] for name, row in sorted(files.items())}
     short = {name: percent for name, percent in short.items() if percent < 100}

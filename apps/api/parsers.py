@@ -43,6 +43,8 @@ class StrictJsonParser(BaseParser):
         try:
             data = json.loads(raw.decode("utf-8"), object_pairs_hook=_each_key_once, parse_constant=_no_constant)
             json.dumps(data, ensure_ascii=False).encode("utf-8")
+            if _holds_nul(data):
+                raise ParseError("The body holds a NUL character, which no field takes. Leave it out.")
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
         except UnicodeError:
@@ -55,6 +57,15 @@ class StrictJsonParser(BaseParser):
 def shown(key: str) -> str:
     """A key as it may be named in an answer: short, because people paste secrets into the wrong place."""
     return key if len(key) <= SHOWN_KEY_LENGTH else key[:SHOWN_KEY_LENGTH] + "…"
+
+
+def _holds_nul(value: Any) -> bool:
+    """PostgreSQL stores no NUL, and some fields look it up before they check it."""
+    if isinstance(value, str):
+        return "\0" in value
+    if isinstance(value, dict):
+        return any(map(_holds_nul, value.keys())) or any(map(_holds_nul, value.values()))
+    return isinstance(value, list) and any(map(_holds_nul, value))
 
 
 def _place(fault: ValueError) -> str:

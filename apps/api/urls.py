@@ -11,12 +11,14 @@ from drf_spectacular.renderers import (
 )
 from drf_spectacular.views import SpectacularAPIView
 
-from apps.api.views.accounts import AccountsView, ZonesView
+from apps.api.views.accounts import AccountsView, SlotLimitView, ZonesView
 from apps.api.views.audit import AuditView
 from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
-from apps.api.views.coverage import AssociationsView, ChangeView, DriftView, HostnameView
+from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView
 from apps.api.views.fallback import UnknownPathView
+from apps.api.views.probes import HostnameProbeView
+from apps.api.views.rehearsals import RehearsalsView
 from apps.api.views.requests import (
     ApproveView,
     RebuildView,
@@ -25,6 +27,7 @@ from apps.api.views.requests import (
     RequestView,
     WithdrawView,
 )
+from apps.api.views.rotation import RotationConfirmView, RotationReleaseView, RotationView
 
 app_name = "api"
 
@@ -39,11 +42,15 @@ schema = SpectacularAPIView.as_view(
 urlpatterns = [
     path("schema/", schema, name="schema"),
     path("v1/accounts/", AccountsView.as_view(), name="accounts"),
+    path("v1/accounts/<str:account_id>/slot-limit/", SlotLimitView.as_view(), name="slot-limit"),
     path("v1/zones/", ZonesView.as_view(), name="zones"),
     path("v1/cas/inspect/", InspectView.as_view(), name="inspect"),
     path("v1/cas/", CasView.as_view(), name="cas"),
     path("v1/cas/<str:ca_id>/", CaView.as_view(), name="ca"),
     path("v1/cas/<str:ca_id>/retry/", CaRetryView.as_view(), name="ca-retry"),
+    path("v1/cas/<str:ca_id>/rotation/", RotationView.as_view(), name="rotation"),
+    path("v1/cas/<str:ca_id>/rotation/confirm/", RotationConfirmView.as_view(), name="rotation-confirm"),
+    path("v1/cas/<str:ca_id>/rotation/release/", RotationReleaseView.as_view(), name="rotation-release"),
     path("v1/requests/", RequestsView.as_view(), name="requests"),
     path("v1/requests/<int:request_id>/", RequestView.as_view(), name="request"),
     path("v1/requests/<int:request_id>/approve/", ApproveView.as_view(), name="approve"),
@@ -55,6 +62,9 @@ urlpatterns = [
     path("v1/break-glass/<int:break_glass_id>/return/", ReturnView.as_view(), name="break-glass-return"),
     path("v1/break-glass/<int:break_glass_id>/review/", ReviewView.as_view(), name="break-glass-review"),
     path("v1/hostnames/<str:fqdn>/", HostnameView.as_view(), name="hostname"),
+    path("v1/hostnames/<str:fqdn>/as-of/", AsOfView.as_view(), name="as-of"),
+    path("v1/rehearsals/", RehearsalsView.as_view(), name="rehearsals"),
+    path("v1/hostnames/<str:fqdn>/probe/", HostnameProbeView.as_view(), name="hostname-probe"),
     path("v1/associations/", AssociationsView.as_view(), name="associations"),
     path("v1/drift/", DriftView.as_view(), name="drift"),
     path("v1/changes/<uuid:change_id>/", ChangeView.as_view(), name="change"),

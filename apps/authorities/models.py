@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from apps.authorities.states import HOLDING, CaState
 from apps.identity.models import Person, Team
@@ -17,6 +17,8 @@ class CertificateAuthority(models.Model):
 
     `client_issuers` says who signs its clients directly: `self` is the CA itself; empty is not known, and then no
     rule is pinned to it. `pem` is the canonical re-encoding; the bytes that were uploaded travel no further.
+    `replaces` is the CA that this one takes over from; `clients_confirmed_at` is when a person said that the clients
+    of that one present certificates of this one.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -34,6 +36,10 @@ class CertificateAuthority(models.Model):
     reason = models.TextField(blank=True)
     state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in CaState], default=CaState.QUEUED)
     state_reason = models.TextField(blank=True)
+    # The last POST or DELETE whose effect no read has shown yet, and how many left in this state: an answer may be
+    # lost, so nothing is sent a second time before a read had the time to show the first (INV-22, INV-23).
+    write_sent_at = models.DateTimeField(null=True, blank=True)
+    write_attempts = models.PositiveSmallIntegerField(default=0)
     cloudflare_id = models.CharField(max_length=36, blank=True)
     uploaded_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="uploaded_cas")
     uploaded_by_label = models.CharField(max_length=200)
@@ -41,6 +47,9 @@ class CertificateAuthority(models.Model):
     live_at = models.DateTimeField(null=True, blank=True)
     deleted_at = models.DateTimeField(null=True, blank=True)
     delete_reason = models.TextField(blank=True)
+    replaces = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="replacements")
+    clients_confirmed_at = models.DateTimeField(null=True, blank=True)
+    clients_confirmed_by_label = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering = ("created_at",)
@@ -51,6 +60,10 @@ class CertificateAuthority(models.Model):
             models.UniqueConstraint(
                 fields=["account", "name"], condition=Q(state__in=HOLDING), name="ca_name_once_per_account"
             ),
+            models.UniqueConstraint(
+                fields=["replaces"], condition=Q(state__in=HOLDING), name="ca_replaced_by_one_at_a_time"
+            ),
+            models.CheckConstraint(condition=~Q(replaces=F("id")), name="ca_never_replaces_itself"),
         )
 
     def __str__(self) -> str:
@@ -60,3 +73,23 @@ class CertificateAuthority(models.Model):
     def issuer_skis(self) -> frozenset[str] | None:
         """SKIs a client certificate's direct issuer may have, upper-case hex; None when not known."""
         return frozenset({self.ski}) if self.client_issuers == "self" and self.ski else None
+
+    @property
+    def replaced_by(self) -> CertificateAuthority | None:
+        """The CA that takes over from this one, if one is here and not deleted."""
+        return self.replacements.filter(state__in=HOLDING).first()
+
+
+class ExpiryNotice(models.Model):
+    """One CA came within `threshold_days` of its end: one row per threshold, however many workers look."""
+
+    ca = models.ForeignKey(CertificateAuthority, on_delete=models.CASCADE, related_name="expiry_notices")
+    threshold_days = models.PositiveSmallIntegerField()
+    noticed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ("threshold_days",)
+        constraints = (models.UniqueConstraint(fields=["ca", "threshold_days"], name="ca_expiry_noticed_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.ca}: {self.threshold_days} days"

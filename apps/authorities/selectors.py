@@ -6,17 +6,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+import structlog
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 
+from apps.authorities.kinship import kinship
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import HOLDING, RESERVING
 from apps.errors import NotFound
 from apps.inventory.models import Account, EdgeCertificate
 from apps.inventory.selectors import edge_lists_of, slot_certificates
-from apps.pki.certificate import CertificateFacts
-from apps.pki.findings import Finding, Severity
+from apps.pki.bundle import read_bundle
+from apps.pki.candidates import Candidate
+from apps.pki.certificate import CertificateFacts, read_certificate
+from apps.pki.findings import Finding, Severity, verdict_of
+from apps.pki.hints import PRIVATE_KEY
 from apps.pki.inspection import inspect
+from apps.pki.private_keys import holds_private_key
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -33,10 +41,11 @@ class SlotHolder:
 
 @dataclass(frozen=True)
 class SlotLedger:
-    """The account's CA slots: what Cloudflare returned, plus uploads of ours it does not know yet."""
+    """The account's CA slots: what Cloudflare returned, plus CAs of ours that its list does not show now."""
 
     limit: int
     holders: tuple[SlotHolder, ...]
+    read_at: datetime | None = None
 
     @property
     def used(self) -> int:
@@ -46,19 +55,48 @@ class SlotLedger:
     def free(self) -> int:
         return max(self.limit - self.used, 0)
 
+    @property
+    def labels(self) -> str:
+        """Who holds the slots, as the end of a sentence; what others uploaded is marked."""
+        names = [holder.label if holder.ca else f"{holder.label} (uploaded outside)" for holder in self.holders]
+        return ", ".join(names) or "nobody"
+
 
 @dataclass(frozen=True)
 class UploadInspection:
-    """What an upload is, and every check that would be made on submitting it. Nothing is stored."""
+    """What an upload is, and every check that would be made on submitting it. Nothing is stored.
 
-    verdict: str
+    `candidates` are the certificates in it, `chosen` the one that would go up, None while several wait for a choice.
+    `known` names, by fingerprint, the CAs here that hold one of them already.
+    """
+
     findings: tuple[Finding, ...]
-    certificates: tuple[CertificateFacts, ...]
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+    known: dict[str, CertificateAuthority]
     slots: SlotLedger
 
     @property
+    def verdict(self) -> str:
+        return verdict_of(self.findings)
+
+    @property
+    def certificates(self) -> tuple[CertificateFacts, ...]:
+        return tuple(candidate.facts for candidate in self.candidates if candidate.facts)
+
+    @property
     def certificate(self) -> CertificateFacts | None:
-        return self.certificates[0] if len(self.certificates) == 1 else None
+        return self.chosen.facts if self.chosen else None
+
+    @property
+    def waits_for_choice(self) -> bool:
+        """Several are in it, at least one could go up, and none was chosen."""
+        return bool(self.candidates) and self.chosen is None and self.findings[0].severity is Severity.CAUTION
+
+    @property
+    def holds_private_key(self) -> bool:
+        """Then nothing of the upload may be shown again."""
+        return any(finding.check == "private_key" for finding in self.findings)
 
 
 def cas_of(account: Account) -> QuerySet[CertificateAuthority]:
@@ -79,6 +117,11 @@ def ca_by_id(ca_id: UUID | str) -> CertificateAuthority:
     return found
 
 
+def certificate_of(ca: CertificateAuthority) -> CertificateFacts:
+    """Everything the certificate says, read from the PEM again: stored facts are as old as their record."""
+    return read_certificate(read_bundle(ca.pem).ders[0])
+
+
 def holding_ca(account: Account, fingerprint: str) -> CertificateAuthority | None:
     """The record that claims this certificate in the account, if any."""
     return CertificateAuthority.objects.filter(account=account, fingerprint=fingerprint, state__in=HOLDING).first()
@@ -95,28 +138,56 @@ def slots_of(account: Account) -> SlotLedger:
         ca = ours.get(row.cloudflare_id)
         label, state = (ca.name, ca.state) if ca else (str(row), "unexpected")
         holders.append(SlotHolder(label, ca, row, state, row.expires_at, counts.get(row.cloudflare_id, 0)))
-    known = {holder.edge.fingerprint for holder in holders if holder.edge}
-    for ca in cas_of(account).filter(state__in=RESERVING):
-        if ca.fingerprint not in known:
-            holders.append(SlotHolder(ca.name, ca, None, ca.state, ca.not_after, 0))  # noqa: PERF401
-    return SlotLedger(account.slot_limit, tuple(holders))
+    listed = {holder.edge.fingerprint for holder in holders if holder.edge}
+    shown = {holder.ca.pk for holder in holders if holder.ca}
+    holders += [
+        SlotHolder(ca.name, ca, None, ca.state, ca.not_after, 0)
+        for ca in cas_of(account).filter(state__in=RESERVING)
+        if ca.pk not in shown and ca.fingerprint not in listed
+    ]
+    return SlotLedger(account.slot_limit, tuple(holders), account.read_at)
 
 
-def inspect_upload(*, account: Account, data: bytes | str, name: str, now: datetime) -> UploadInspection:
-    """Judge an upload: the certificate's own checks, then the account's (known already, name, slot)."""
-    inspection = inspect(data, now=now)
+def slot_for(fingerprint: str, slots: SlotLedger) -> bool:
+    """Whether a CA with this fingerprint may be sent: a slot is free, or the account holds the certificate already."""
+    return slots.free > 0 or any(holder.edge and holder.edge.fingerprint == fingerprint for holder in slots.holders)
+
+
+def no_slot_words(slots: SlotLedger) -> str:
+    return f"All {slots.limit} slots are used. Remove or replace a CA to free one. Held by: {slots.labels}."
+
+
+def cas_ending(account: Account) -> list[CertificateAuthority]:
+    """CAs of the account that came within a threshold of their end (`ExpiryNotice`), the first to end first."""
+    rows = cas_of(account).filter(state__in=HOLDING).exclude(expiry_notices=None)
+    return list(rows.prefetch_related("expiry_notices").order_by("not_after"))
+
+
+def inspect_upload(
+    *, account: Account, data: bytes | str, name: str, now: datetime, choose: str = "", accept_expired: bool = False
+) -> UploadInspection:
+    """Judge an upload: the certificate's own checks, then the account's (known already, name, slot).
+
+    `choose` is the fingerprint of the certificate that is meant among several; `accept_expired` admits an expired
+    CA with a caution. A private key is refused and its arrival logged, without a byte of it.
+    """
+    inspection = inspect(data, now=now, choose=choose, accept_expired=accept_expired)
     slots = slots_of(account)
     findings = list(inspection.findings)
-    if inspection.certificates and len(inspection.certificates) == 1:
-        facts = inspection.certificates[0]
+    prints = [candidate.fingerprint for candidate in inspection.candidates]
+    holders = CertificateAuthority.objects.filter(account=account, fingerprint__in=prints, state__in=HOLDING)
+    known = {ca.fingerprint: ca for ca in holders}
+    if facts := inspection.certificate:
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
-        findings += _same_key(account, facts)
-    if name.strip():
+        findings += kinship(account, facts)
+    if holds_private_key(name):
+        findings.append(PRIVATE_KEY)
+    elif name.strip():
         findings.append(_name_free(account, name.strip()))
-    severities = {finding.severity for finding in findings}
-    refused = Severity.REFUSE in severities
-    verdict = "refuse" if refused else "caution" if Severity.CAUTION in severities else "accept"
-    return UploadInspection(verdict, tuple(findings), inspection.certificates, slots)
+    seen = UploadInspection(tuple(findings), inspection.candidates, inspection.chosen, known, slots)
+    if seen.holds_private_key:
+        logger.warning("private_key_refused", account=str(account.pk))
+    return seen
 
 
 def _not_uploaded_before(account: Account, facts: CertificateFacts) -> Finding:
@@ -132,25 +203,9 @@ def _not_uploaded_before(account: Account, facts: CertificateFacts) -> Finding:
     )
 
 
-def _same_key(account: Account, facts: CertificateFacts) -> list[Finding]:
-    twins = [
-        ca
-        for ca in cas_of(account).filter(state__in=HOLDING).exclude(fingerprint=facts.fingerprint)
-        if ca.facts.get("public_key_fingerprint") == facts.public_key_fingerprint
-    ]
-    return [
-        Finding(
-            "same_key",
-            Severity.CAUTION,
-            f"Same key as {ca.name}",
-            f"A re-issue or cross-sign: valid until {ca.not_after:%d %b %Y} there, {facts.not_after:%d %b %Y} here.",
-            citation=f"/cas/{ca.pk}/",
-        )
-        for ca in twins
-    ]
-
-
 def _name_free(account: Account, name: str) -> Finding:
+    if "\0" in name:
+        return Finding("name_free", Severity.REFUSE, "The name holds a NUL character", "Type the name anew.")
     if CertificateAuthority.objects.filter(account=account, name=name, state__in=HOLDING).exists():
         return Finding(
             "name_free", Severity.REFUSE, "Name is already used", f"{name} is taken. Add a year or a generation."
@@ -169,6 +224,6 @@ def _slot_free(account: Account, facts: CertificateFacts, slots: SlotLedger) -> 
             "slot_free",
             Severity.REFUSE,
             f"All {slots.limit} slots are used",
-            "Remove or replace a CA to free one. Held by: " + ", ".join(holder.label for holder in slots.holders) + ".",
+            f"Remove or replace a CA to free one. Held by: {slots.labels}.",
         )
     return Finding("slot_free", Severity.PASSED, "A slot is free", f"This takes slot {slots.used + 1} of {slots.limit}")

@@ -21,7 +21,8 @@ MOVES: dict[CaState, frozenset[CaState]] = {
     CaState.QUEUED: frozenset({CaState.PUSHING, CaState.LIVE, CaState.FAILED, CaState.DELETED}),
     CaState.PUSHING: frozenset({CaState.QUEUED, CaState.LIVE, CaState.FAILED}),
     CaState.LIVE: frozenset({CaState.DELETING, CaState.GONE}),
-    CaState.FAILED: frozenset({CaState.QUEUED, CaState.DELETED}),
+    # LIVE: its answer was lost, and the certificate turns up in the account's list after all.
+    CaState.FAILED: frozenset({CaState.QUEUED, CaState.LIVE, CaState.DELETED}),
     CaState.DELETING: frozenset({CaState.DELETED, CaState.LIVE}),
     CaState.GONE: frozenset({CaState.LIVE, CaState.DELETED}),
     CaState.DELETED: frozenset(),
@@ -29,7 +30,8 @@ MOVES: dict[CaState, frozenset[CaState]] = {
 
 # States in which the record claims its name, its fingerprint and (GONE aside) a slot.
 HOLDING = ("queued", "pushing", "live", "failed", "deleting", "gone")
-RESERVING = ("queued", "pushing")
+# States that keep a slot although the account's list may not show the CA: on its way, just arrived, or just leaving.
+RESERVING = ("queued", "pushing", "live", "deleting")
 
 
 def may_move(current: str, target: CaState) -> bool:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import CaState
 from apps.coverage.models import (
     Association,
     AssociationRecord,
@@ -23,6 +24,7 @@ from apps.coverage.models import (
 from apps.coverage.states import IN_FLIGHT, RequestState
 from apps.coverage.verdicts import STRICTNESS
 from apps.identity.actors import Actor
+from apps.identity.models import Team
 from apps.inventory.models import Zone
 
 
@@ -42,7 +44,7 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
         "state": Association.State.APPROVED,
         "request": request,
         "release_request": None,
-        "owner_team": request.team,
+        "owner_team": _owner_of(row) or request.team,
         "approved_at": timezone.now(),
         "approved_by_label": by_label,
     }
@@ -57,6 +59,13 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
             approved_by_label=by_label,
         )  # fmt: skip
     set_mode(request, row, mode_after(row.zone, row.hostname, request))
+
+
+def _owner_of(row: RequestHostname) -> Team | None:
+    """Who owns the hostname by an earlier approval: a second CA does not change that, whoever asks for it."""
+    owned = Association.objects.filter(zone=row.zone, hostname=row.hostname).exclude(owner_team=None)
+    first = owned.select_related("owner_team").order_by("approved_at").first()
+    return first.owner_team if first else None
 
 
 def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
@@ -108,23 +117,36 @@ def _restore_mode(row: Enforcement) -> None:
 
 
 def settle_zone(
-    *, by: Actor, zone: Zone, lists: Mapping[str, frozenset[str]], enforced: Mapping[str, str]
+    *,
+    by: Actor,
+    zone: Zone,
+    lists: Mapping[str, frozenset[str]],
+    enforced: Mapping[str, str],
+    unfinished: frozenset[str] = frozenset(),
 ) -> list[CoverageRequest]:
     """Compare the approved state with one complete read, keep what it proves, close requests that are done.
 
     `lists` maps CA fingerprints to the hostnames at the edge; `enforced` maps hostnames to the mode of the rule of
-    ours that names them. Returns the requests that ended.
+    ours that names them. What a list or a rule shows of an `unfinished` hostname proves nothing yet: its rule is still
+    on its way to accepting its CAs. Returns the requests that ended.
     """
     now = timezone.now()
     for row in Association.objects.filter(zone=zone).select_related("ca"):
         at_edge = row.hostname in lists.get(row.ca.fingerprint, frozenset())
-        if row.state == Association.State.RELEASING and not at_edge and row.ca.fingerprint in lists:
+        # Cloudflare has no list for a CA that is gone, so nothing of it can be read, and nothing is left to remove.
+        was_read = row.ca.fingerprint in lists or row.ca.state == CaState.GONE
+        if row.state == Association.State.RELEASING and not at_edge and was_read:
             _finish_release(row, enforced)
-        elif row.state == Association.State.APPROVED and at_edge and row.live_at is None:
+        elif (
+            row.state == Association.State.APPROVED
+            and at_edge
+            and row.live_at is None
+            and row.hostname not in unfinished
+        ):
             row.live_at = now
             row.save(update_fields=["live_at"])
     for mode in Enforcement.objects.filter(zone=zone, live_at=None):
-        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode:
+        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode and mode.hostname not in unfinished:
             mode.live_at, mode.settled_mode = now, mode.mode
             mode.save(update_fields=["live_at", "settled_mode"])
     _drop_orphan_modes(zone)

@@ -32,6 +32,7 @@ from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, Zone
 from apps.outbox.services import mark_due
+from apps.planning.hostnames import MAX_NAMES
 
 
 @transaction.atomic
@@ -46,17 +47,19 @@ def create_request(
     ticket: str = "",
     override: str = "",
     team: Team | None = None,
+    most: int = MAX_NAMES,
 ) -> CoverageRequest:
     """Store a request in state `planning`. Raises Invalid with every problem, by field, and stores nothing then.
 
-    The account row is locked first, so that two requests for one hostname cannot both find it free.
+    The account row is locked first, so that two requests for one hostname cannot both find it free. `most` is how
+    many hostnames it may name: a rotation names all of a CA.
     """
     by.require(Permission.REQUEST_CREATE)
     account = Account.objects.select_for_update().get(pk=ca.account_id)
     problems = _problems(by, kind, mode, reason, override, team)
-    verdicts = (
-        assess(by=by, ca=ca, kind=kind, mode=mode, text=text, override=override) if "kind" not in problems else ()
-    )
+    verdicts: tuple[Verdict, ...] = ()
+    if "kind" not in problems:
+        verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text=text, override=override, most=most)
     if broken := [f"{v.hostname or v.raw}: {v.message}" for v in verdicts if v.status == "fix"]:
         problems["hostnames"] = broken
     elif not verdicts and "kind" not in problems:

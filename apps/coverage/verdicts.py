@@ -18,7 +18,7 @@ from apps.identity.permissions import Permission
 from apps.identity.selectors import reserved_teams
 from apps.inventory.models import EdgeList, Zone
 from apps.inventory.selectors import zones_of
-from apps.planning.hostnames import Line, read_lines, zone_of
+from apps.planning.hostnames import MAX_NAMES, Line, read_lines, zone_of
 
 STRICTNESS = {"verify": 0, "log": 1, "block": 2}
 MAX_OVERRIDE = 2000
@@ -61,12 +61,13 @@ def assess(
     text: str,
     override: str = "",
     ignore_request: int | None = None,
+    most: int = MAX_NAMES,
 ) -> tuple[Verdict, ...]:
     """Verdicts in input order. `text` is the bulk field: one hostname per line, or any usual separator.
 
     `override` says why hostnames may go to block without a quiet period in log.
     """
-    lines = read_lines(text)
+    lines = read_lines(text, most=most)
     names = [line.hostname for line in lines if line.hostname]
     known = _known(by, ca, names, override, ignore_request)
     return tuple(_verdict(line, ca, kind, mode, known) for line in lines)

@@ -21,6 +21,7 @@ from apps.inventory.models import Account, EdgeCertificate, Zone
 from apps.outbox.services import mark_due
 
 ACCOUNT_ID = re.compile(r"[0-9a-f]{32}\Z")
+SLOT_LIMIT_MAX = 1000
 
 
 def _require_manager(by: Actor) -> None:
@@ -88,6 +89,32 @@ def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:mode_set", subject=subject, account=account.pk, before=before, after={"mode": mode})
     _make_all_due(account)
+    return account
+
+
+@transaction.atomic
+def set_slot_limit(*, by: Actor, account_id: UUID, slot_limit: int, reason: str) -> Account:
+    """Say how many CA slots Cloudflare gives the account: five by default, more through its account team.
+
+    The portal only counts with it. A limit below what is used stops uploads and takes nothing away.
+    Raises Invalid with every problem at once.
+    """
+    _require_manager(by)
+    problems: dict[str, list[str]] = {}
+    if not 0 <= slot_limit <= SLOT_LIMIT_MAX:
+        problems["slot_limit"] = [f"Use a number from 0 to {SLOT_LIMIT_MAX}."]
+    if not reason.strip():
+        problems["reason"] = ["Say why. Auditors read this."]
+    if problems:
+        raise Invalid("The slot limit was not changed.", details=problems)
+    account = Account.objects.select_for_update().get(pk=account_id)
+    before = {"slot_limit": account.slot_limit}
+    account.slot_limit = slot_limit
+    account.save(update_fields=["slot_limit"])
+    record(
+        by=by, action="account:slot_limit_set", subject=("account", account.pk, account.name), account=account.pk,
+        reason=reason.strip(), before=before, after={"slot_limit": slot_limit},
+    )  # fmt: skip
     return account
 
 

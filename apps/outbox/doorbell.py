@@ -22,8 +22,16 @@ _ringer: dict[int, threading.Thread] = {}
 _lock = threading.Lock()
 
 
+# Kind -> task and queue.
+TASKS = {
+    "account": ("reconcile.account", "push"),
+    "zone": ("reconcile.zone", "push"),
+    "probe": ("probing.probe", "probe"),
+}
+
+
 def ring_on_commit(kind: str, subject_id: UUID) -> None:
-    """Ask for the task `reconcile.<kind>` after the commit. Says nothing if the transaction rolls back."""
+    """Ask for the kind's task after the commit. Says nothing if the transaction rolls back."""
     transaction.on_commit(lambda: _ring(kind, str(subject_id)))
 
 
@@ -43,6 +51,7 @@ def _send_all() -> None:
     while True:
         kind, subject_id = _bells.get()
         try:
-            current_app.send_task(f"reconcile.{kind}", args=[subject_id], queue="push", ignore_result=True)
+            task, queue_name = TASKS[kind]
+            current_app.send_task(task, args=[subject_id], queue=queue_name, ignore_result=True)
         except Exception as error:
             log.warning("doorbell_lost", kind=kind, subject_id=subject_id, error=type(error).__name__)

@@ -1,4 +1,4 @@
-"""What is due for reconciling. The row is the job; a Celery message only rings the bell."""
+"""What is due for reconciling or probing. The row is the job; a Celery message only rings the bell."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from django.db import models
 
 
 class OutboxEntry(models.Model):
-    """One account or zone. It is due, leased to a worker, or parked with a reason; never done for ever.
+    """One account, zone or probed hostname. It is due, leased to a worker, or parked with a reason; never done.
 
     `wanted` counts how often somebody asked; a worker remembers the number it saw, so that what is asked during
     its run makes the entry due again. `generation` rises with each lease and fences off a worker that lost its own.
     """
 
-    KINDS = (("account", "account"), ("zone", "zone"))
+    KINDS = (("account", "account"), ("zone", "zone"), ("probe", "probe"))
 
     kind = models.CharField(max_length=16, choices=KINDS)
     subject_id = models.UUIDField()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
@@ -9,14 +11,20 @@ from django.db.models.functions import Now
 
 from apps.outbox.models import OutboxEntry
 
+RECONCILED = ("account", "zone")
 
-def entries_due(limit: int = 200) -> QuerySet[OutboxEntry]:
-    """What a worker may claim now: due, not parked, and not under a live lease. People's changes come first."""
-    return (
-        OutboxEntry.objects.filter(parked_at=None, due_at__lte=Now())
-        .filter(Q(leased_until=None) | Q(leased_until__lt=Now()))
-        .order_by("-urgent", "due_at")[:limit]
-    )
+
+def entries_due(
+    limit: int = 200, *, kinds: Collection[str] = RECONCILED, among: QuerySet[Any, Any] | None = None
+) -> QuerySet[OutboxEntry]:
+    """What a worker may claim now: due, not parked, and not under a live lease. People's changes come first.
+
+    `among` is a query for the ids of some subjects.
+    """
+    entries = OutboxEntry.objects.filter(kind__in=kinds, parked_at=None, due_at__lte=Now())
+    if among is not None:
+        entries = entries.filter(subject_id__in=among)
+    return entries.filter(Q(leased_until=None) | Q(leased_until__lt=Now())).order_by("-urgent", "due_at")[:limit]
 
 
 def entry_of(kind: str, subject_id: UUID) -> OutboxEntry | None:
@@ -27,3 +35,8 @@ def entry_of(kind: str, subject_id: UUID) -> OutboxEntry | None:
 def parked_entries() -> QuerySet[OutboxEntry]:
     """What waits for a person."""
     return OutboxEntry.objects.exclude(parked_at=None).order_by("parked_at")
+
+
+def leased_count(kind: str) -> int:
+    """How many subjects of a kind are being worked on now."""
+    return OutboxEntry.objects.filter(kind=kind, leased_until__gt=Now()).count()

@@ -105,9 +105,13 @@ def settle(lease: Lease, *, next_in_s: float) -> bool:
         return _end(lease, delay, urgent=row.wanted != lease.wanted, attempts=0, last_error="", settled_at=Now())
 
 
-def defer(lease: Lease, *, delay_s: float, error: str) -> bool:
-    """End a run that could not finish, to be tried again after `delay_s` (at most ten minutes)."""
-    return _end(lease, min(max(delay_s, 0.0), MAX_DELAY_S), last_error=error)
+def defer(lease: Lease, *, delay_s: float, error: str, forget_attempts: bool = False) -> bool:
+    """End a run that could not finish, to be tried again after `delay_s` (at most ten minutes).
+
+    `forget_attempts` begins their count anew, for what is tried for ever and must not look like runs cut off.
+    """
+    changes: dict[str, object] = {"attempts": 0} if forget_attempts else {}
+    return _end(lease, min(max(delay_s, 0.0), MAX_DELAY_S), last_error=error, **changes)
 
 
 def park(lease: Lease, *, reason: str) -> bool:

@@ -80,14 +80,18 @@ MAX_RSA_BITS = 8192
 
 @dataclass(frozen=True)
 class PublicKey:
-    """`size` is in bits, 0 when unknown. `usable` tells whether the cryptography library could load it."""
+    """`size` is in bits, 0 when unknown. `loaded` is the library's key, None when it refused to make one."""
 
     algorithm: str
     size: int
     curve: str
-    usable: bool
+    loaded: object | None
     modulus: int = 0
     exponent: int = 0
+
+    @property
+    def usable(self) -> bool:
+        return self.loaded is not None
 
     @property
     def label(self) -> str:
@@ -106,28 +110,29 @@ def read_public_key(spki: Element, cert: x509.Certificate) -> PublicKey:
     oid, *parameters = algorithm.children()
     name = read_oid(oid.value)
     loaded = _loaded(cert)
-    size = int(getattr(loaded, "key_size", 0))
     if name == RSA_OID:
         modulus, exponent = (
             int.from_bytes(number.value, "big", signed=True) for number in read_element(bits.value, 1).children()
         )
-        return PublicKey("RSA", modulus.bit_length(), "", loaded is not None, modulus, exponent)
+        return PublicKey("RSA", modulus.bit_length(), "", loaded, modulus, exponent)
     curve = _curve(parameters) if name == EC_OID else ""
     label = KEY_ALGORITHMS.get(name) or OTHER_SIGNATURES.get(name, name)
-    return PublicKey(label, size, curve, loaded is not None)
+    return PublicKey(label, int(getattr(loaded, "key_size", 0)), curve, loaded)
 
 
-def self_signature(cert: x509.Certificate, key: PublicKey, oid: str) -> str:
-    """valid, invalid, or unchecked when the algorithm or the key cannot be used: that is not "bad"."""
-    if oid not in ACCEPTED or not key.usable or key.size > MAX_RSA_BITS:
+def signature_state(signer: object | None, oid: str, signature: bytes, signed: bytes) -> str:
+    """Whether `signer` (a public key of the library) made the signature: valid, invalid, or unchecked.
+
+    Unchecked when the algorithm or the key cannot be used, which is not "bad".
+    """
+    if oid not in ACCEPTED or signer is None or getattr(signer, "key_size", 0) > MAX_RSA_BITS:
         return "unchecked"
-    public, digest = cert.public_key(), ACCEPTED[oid][1]
-    signature, signed = cert.signature, cert.tbs_certificate_bytes
+    digest = ACCEPTED[oid][1]
     try:
-        if isinstance(public, rsa.RSAPublicKey):
-            public.verify(signature, signed, padding.PKCS1v15(), digest)
-        elif isinstance(public, ec.EllipticCurvePublicKey):
-            public.verify(signature, signed, ec.ECDSA(digest))
+        if isinstance(signer, rsa.RSAPublicKey):
+            signer.verify(signature, signed, padding.PKCS1v15(), digest)
+        elif isinstance(signer, ec.EllipticCurvePublicKey):
+            signer.verify(signature, signed, ec.ECDSA(digest))
         else:
             return "invalid"
     except InvalidSignature:

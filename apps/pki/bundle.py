@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from apps.errors import Invalid
 from apps.pki import hints, pem
+from apps.pki.containers import certificates_in
 from apps.pki.der import SEQUENCE, DerError, read_element
 from apps.pki.findings import Finding, Severity
-from apps.pki.private_keys import holds_private_key, is_private_der
-from apps.pki.shapes import shape_of
+from apps.pki.private_keys import holds_private_bytes, holds_private_key
+from apps.pki.shapes import Shape, shape_of
 
 MAX_BYTES = 64 * 1024
 MAX_BLOCKS = 10
@@ -39,7 +41,10 @@ class Bundle:
 
 
 def read_bundle(data: bytes | str) -> Bundle:
-    """Read PEM, decorated or not, or one DER certificate. Raises BundleRefused for everything else."""
+    """Read PEM, decorated or not, one DER certificate, or a PKCS#7 container of certificates.
+
+    Raises BundleRefused for everything else.
+    """
     if len(data) > MAX_BYTES:
         raise BundleRefused((hints.TOO_LARGE,))
     raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
@@ -47,7 +52,7 @@ def read_bundle(data: bytes | str) -> Bundle:
         raise BundleRefused((hints.TOO_LARGE,))
     if not raw.strip(b" \t\r\n\0"):
         raise BundleRefused((hints.EMPTY,))
-    if is_private_der(raw):
+    if holds_private_bytes(raw):
         raise BundleRefused((hints.PRIVATE_KEY,))
     if _is_der(raw):
         return _read_der(raw)
@@ -59,8 +64,9 @@ def read_bundle(data: bytes | str) -> Bundle:
     return _read_text(raw, text, notes)
 
 
+@lru_cache(maxsize=2 * MAX_BLOCKS)
 def canonical_pem(der: bytes) -> str:
-    """The one PEM form the portal keeps and sends: 64 columns, LF, a newline at the end."""
+    """The one PEM form the portal keeps and sends: 64 columns, LF, a newline at the end. Asked for twice each time."""
     body = base64.b64encode(der).decode("ascii")
     lines = [body[start : start + 64] for start in range(0, len(body), 64)]
     return "\n".join(("-----BEGIN CERTIFICATE-----", *lines, "-----END CERTIFICATE-----", ""))
@@ -77,12 +83,28 @@ def _is_der(raw: bytes) -> bool:
 
 
 def _read_der(raw: bytes) -> Bundle:
-    problem = hints.SHAPES.get(shape_of(raw))
-    if problem is None and not _is_one_sequence(raw):
-        problem = hints.BROKEN_DER
+    ders, problem = _certificates(raw, shape_of(raw))
     if problem is not None:
         raise BundleRefused((problem,))
-    return Bundle((raw,), (Finding("der", Severity.NOTE, "Read as DER", "It is kept and sent as PEM."),))
+    _limit(ders)
+    return Bundle(
+        ders, (_unpacked() if ders != (raw,) else _note("der", "Read as DER", "It is kept and sent as PEM."),)
+    )
+
+
+def _certificates(der: bytes, shape: Shape) -> tuple[tuple[bytes, ...], Finding | None]:
+    """The certificates in one structure (itself, or what a container holds), or why it has none."""
+    if shape is Shape.PKCS7:
+        found = certificates_in(der)
+        return found, None if found else hints.EMPTY_PKCS7
+    if shape in hints.SHAPES:
+        return (), hints.SHAPES[shape]
+    return (der,), None if _is_one_sequence(der) else hints.BROKEN_DER
+
+
+def _limit(ders: tuple[bytes, ...]) -> None:
+    if len(ders) > MAX_BLOCKS:
+        raise BundleRefused((hints.TOO_MANY_BLOCKS,))
 
 
 def _is_one_sequence(raw: bytes) -> bool:
@@ -110,19 +132,16 @@ def _read_text(raw: bytes, text: str, notes: list[Finding]) -> Bundle:
     read = pem.read_blocks(text)
     if not read.blocks:
         raise BundleRefused((hints.without_blocks(raw, text),))
-    shapes = [shape_of(block.der) for block in read.blocks]
-    if any(is_private_der(block.der) for block in read.blocks):
-        raise BundleRefused((hints.PRIVATE_KEY,))
-    problems = []
-    for block, shape in zip(read.blocks, shapes, strict=True):
-        problem = block.problem or hints.SHAPES.get(shape)
-        if problem is None and not _is_one_sequence(block.der):
-            problem = hints.BROKEN_DER
+    problems: list[Finding] = []
+    ders: tuple[bytes, ...] = ()
+    for block in read.blocks:
+        found, problem = ((), block.problem) if block.problem else _certificates(block.der, shape_of(block.der))
+        ders += found
         if problem is not None:
             problems.append(replace(problem, position=block.position))
     if problems:
         raise BundleRefused(tuple(problems))
-    ders = tuple(block.der for block in read.blocks)
+    _limit(ders)
     return Bundle(ders, tuple(notes + _decorations(text, read, ders)))
 
 
@@ -131,6 +150,8 @@ def _decorations(text: str, read: pem.PemText, ders: tuple[bytes, ...]) -> list[
     notes = []
     if read.outside.replace("\0", "").strip():
         notes.append(_note("extra_text", "Text around the certificate was left out"))
+    if ders != tuple(block.der for block in read.blocks):
+        return [*notes, _unpacked()]
     if any(block.label != "CERTIFICATE" for block in read.blocks):
         notes.append(_note("old_label", "The old label X509 CERTIFICATE was replaced", "It is sent as CERTIFICATE."))
     if "\r" in text:
@@ -139,6 +160,10 @@ def _decorations(text: str, read: pem.PemText, ders: tuple[bytes, ...]) -> list[
     if not notes and text.rstrip("\n") != canonical.rstrip("\n"):
         notes.append(_note("layout", "Line breaks, blanks or empty bytes were put right"))
     return notes
+
+
+def _unpacked() -> Finding:
+    return _note("unpacked", "The PKCS#7 container was unpacked", "Only the chosen certificate is kept and sent.")
 
 
 def _note(check: str, message: str, detail: str = "") -> Finding:

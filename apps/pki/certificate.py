@@ -1,14 +1,12 @@
 """From DER to facts.
 
 Every field is touched here, inside the gate: the cryptography library parses extensions, names and keys lazily,
-so a certificate that loads may still fail when a page asks for more (measured: 22 of its own test vectors).
+so a certificate that loads may still fail when a page asks for more.
 """
 
 from __future__ import annotations
 
 import hashlib
-import threading
-import warnings
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -16,25 +14,24 @@ from typing import Any
 from cryptography import x509
 
 from apps.errors import Invalid
-from apps.pki.algorithms import read_public_key, self_signature, signature_label
+from apps.pki.algorithms import read_public_key, signature_label, signature_state
 from apps.pki.bundle import canonical_pem
 from apps.pki.der import CONTEXT_0, GENERALIZED_TIME, Element, read_element
 from apps.pki.extensions import read_extensions
+from apps.pki.library import quiet
 from apps.pki.names import mixes_scripts, read_name, safe_text
 
-# `warnings.catch_warnings` swaps state of the whole process: two threads inside it could leave it swapped.
-_QUIET = threading.Lock()
 # Not for JSON: the PEM holds the DER, and RSA numbers are only for the checks.
 _INTERNAL = frozenset({"der", "rsa_modulus"})
 
 
 class CertificateUnreadable(Invalid):
-    """The DER is no certificate, or not one that can be read to its last field."""
+    """The DER is no certificate, or not one that can be read."""
 
-    def __init__(self, message: str, advice: str) -> None:
-        super().__init__(f"{message}. {advice}", field="pem", code="readable")
-        self.fact = message
-        self.advice = advice
+    def __init__(self) -> None:
+        self.fact = "The certificate is damaged or breaks the X.509 rules"
+        self.advice = "Export it again from its source. If that fails too, ask its issuer for a corrected one."
+        super().__init__(f"{self.fact}. {self.advice}", field="pem", code="readable")
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,8 @@ class CertificateFacts:
     Names are display-safe RFC 4514 text. `ski` and `aki` are UPPER hex without colons, "" if absent. `is_ca` is
     None without Basic Constraints, `key_size` is in bits and 0 when unknown, `self_signature` is valid, invalid,
     unchecked (cannot be checked, which is not "bad") or not_applicable (signed by another key).
-    `old_dates_generalized`: a date before 2050 is written as GeneralizedTime.
+    `old_dates_generalized`: a date before 2050 is written as GeneralizedTime. `extensions_fault` says why the
+    extensions could not be read; then every fact that comes from one is empty.
     """
 
     fingerprint: str
@@ -75,6 +73,8 @@ class CertificateFacts:
     rsa_exponent: int
     signature_oid: str
     signature_label: str
+    signature_algorithms_agree: bool
+    extensions_fault: str
     is_ca: bool | None
     basic_constraints_critical: bool
     path_length: int | None
@@ -82,6 +82,8 @@ class CertificateFacts:
     has_key_usage: bool
     extended_key_usage: tuple[str, ...]
     has_name_constraints: bool
+    permitted_names: tuple[str, ...]
+    excluded_names: tuple[str, ...]
     unknown_critical: tuple[str, ...]
     ski: str
     aki: str
@@ -106,43 +108,66 @@ class CertificateFacts:
 
 def read_certificate(der: bytes) -> CertificateFacts:
     """The facts of one DER certificate. Raises CertificateUnreadable, and nothing else, for any bytes."""
-    with _QUIET, warnings.catch_warnings():
-        # A serial of zero or below only warns in today's library; it is kept, and a check speaks of it.
-        warnings.simplefilter("ignore")
+    with quiet():
         try:
-            return _facts(x509.load_der_x509_certificate(der), der)
-        except x509.DuplicateExtension:
-            fact, advice = (
-                "An extension appears twice in the certificate",
-                "Ask its issuer for a corrected one.",
-            )
-        except x509.UnsupportedGeneralNameType:
-            fact = "The certificate holds a kind of name that cannot be read"
-            advice = "Re-issue it without X.400 and EDI party names."
-        except CertificateUnreadable:
-            raise
+            return _facts(der)
         except Exception:  # hostile bytes reach a large parser here; whatever it raises means the same
-            fact = "The certificate is damaged or breaks the X.509 rules"
-            advice = "Export it again from its source. If that fails too, ask its issuer for a corrected one."
-    raise CertificateUnreadable(fact, advice)
+            raise CertificateUnreadable from None
 
 
-def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
-    signed, outer_algorithm, _ = read_element(der).children()
-    parts = [part for part in signed.children() if part.tag != CONTEXT_0]
-    serial, algorithm, issuer_name, validity, subject_name, spki = parts[:6]
-    if algorithm.whole != outer_algorithm.whole:
-        raise CertificateUnreadable(
-            "The certificate names two different signature algorithms",
-            "Somebody changed it after signing. Export it again from its source.",
-        )
-    subject, issuer = read_name(subject_name), read_name(issuer_name)
+def load_quietly(der: bytes) -> x509.Certificate:
+    """The certificate of DER that `read_certificate` has read before, without warnings about odd serials."""
+    with quiet():
+        return _load(der)
+
+
+def signed_by(facts: CertificateFacts, signer: CertificateFacts) -> str:
+    """Whether the signer's key made the certificate's signature: valid, invalid or unchecked."""
+    with quiet():
+        signed, _, _ = read_element(facts.der).children()
+        key, cert = _load(signer.der), _load(facts.der)
+        _, _, spki = _parts(read_element(signer.der))[3:6]
+        public = read_public_key(spki, key)
+        return signature_state(public.loaded, facts.signature_oid, cert.signature, signed.whole)
+
+
+def _load(der: bytes) -> x509.Certificate:
+    """Load a certificate. One with a serial number of zero or below is loaded with another one in its place.
+
+    The library only warns of such numbers today and will refuse them one day (15 well-known roots have one). They
+    are read from the DER, and the signature is checked over the DER, so nothing rests on the stand-in.
+    """
+    serial = _parts(read_element(der))[0]
+    first = serial.value[:1]
+    minimal = serial.end - serial.body == 1 or (serial.value[0], serial.value[1] >> 7) != (0xFF, 1)
+    if (first >= b"\x80" or serial.value == b"\0") and minimal:
+        der = der[: serial.body] + b"\x01" * (serial.end - serial.body) + der[serial.end :]
+    return x509.load_der_x509_certificate(der)
+
+
+def _parts(certificate: Element) -> list[Element]:
+    """Serial number, algorithm, issuer, validity, subject, public key, and what follows them."""
+    signed = next(certificate.children())
+    return [part for part in signed.children() if part.tag != CONTEXT_0]
+
+
+def _facts(der: bytes) -> CertificateFacts:
+    outer = read_element(der)
+    signed, outer_algorithm, _ = outer.children()
+    serial, algorithm, issuer_name, validity, subject_name, spki = _parts(outer)[:6]
+    cert = _load(der)
+    self_issued = subject_name.whole == issuer_name.whole
+    subject = read_name(subject_name)
+    issuer = subject if self_issued else read_name(issuer_name)
     key = read_public_key(spki, cert)
     extensions = read_extensions(cert)
     oid = cert.signature_algorithm_oid.dotted_string
+    agree = algorithm.whole == outer_algorithm.whole
     # A self-issued certificate signed by another key of the same name (a key roll-over) is not a root.
     rolled_over = bool(extensions.ski and extensions.aki and extensions.ski != extensions.aki)
-    self_issued = subject_name.whole == issuer_name.whole
+    own = "not_applicable"
+    if self_issued and not rolled_over:
+        own = signature_state(key.loaded, oid, cert.signature, signed.whole) if agree else "unchecked"
     number = int.from_bytes(serial.value, "big", signed=True)
     return CertificateFacts(
         fingerprint=hashlib.sha256(der).hexdigest(),
@@ -173,6 +198,8 @@ def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
         rsa_exponent=key.exponent,
         signature_oid=oid,
         signature_label=signature_label(oid),
+        signature_algorithms_agree=agree,
+        extensions_fault=extensions.fault,
         is_ca=extensions.is_ca,
         basic_constraints_critical=extensions.basic_constraints_critical,
         path_length=extensions.path_length,
@@ -180,11 +207,13 @@ def _facts(cert: x509.Certificate, der: bytes) -> CertificateFacts:
         has_key_usage=extensions.key_usage is not None,
         extended_key_usage=extensions.extended_key_usage or (),
         has_name_constraints=extensions.has_name_constraints,
+        permitted_names=extensions.permitted_names,
+        excluded_names=extensions.excluded_names,
         unknown_critical=extensions.unknown_critical,
         ski=extensions.ski,
         aki=extensions.aki,
         self_issued=self_issued,
-        self_signature=self_signature(cert, key, oid) if self_issued and not rolled_over else "not_applicable",
+        self_signature=own,
     )
 
 

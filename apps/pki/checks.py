@@ -14,9 +14,11 @@ from apps.pki.findings import Finding
 from apps.pki.results import Check
 
 CHECKS: tuple[Check, ...] = (
+    checks_signature.extensions,
     checks_signature.is_ca,
     checks_signature.basic_constraints_critical,
     checks_signature.signature_algorithm,
+    checks_signature.signature_algorithms_agree,
     checks_signature.signature_hash,
     checks_signature.self_signature,
     checks_key.key_type,
@@ -37,6 +39,13 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def check_certificate(facts: CertificateFacts, *, now: datetime) -> list[Finding]:
-    """What every check that applies has to say, at the moment `now` (aware)."""
-    return [finding for check in CHECKS if (finding := check(facts, now)) is not None]
+def check_certificate(facts: CertificateFacts, *, now: datetime, accept_expired: bool = False) -> list[Finding]:
+    """What every check that applies has to say, at the moment `now` (aware).
+
+    `accept_expired` turns the refusal of an expired CA into a caution; nothing else can be overridden.
+    """
+    findings = [finding for check in CHECKS if (finding := check(facts, now)) is not None]
+    if accept_expired and checks_validity.has_expired(facts, now):
+        wanted = checks_validity.expired_but_wanted(facts)
+        findings = [wanted if finding.check == wanted.check else finding for finding in findings]
+    return findings

@@ -69,13 +69,13 @@ def key_exponent(facts: CertificateFacts, _now: datetime) -> Finding | None:
 
 
 def key_modulus(facts: CertificateFacts, _now: datetime) -> Finding | None:
-    """Moduli whose primes can be found: even, close together, or from the chips of ROCA."""
+    """Moduli whose primes can be found: even, negative, close together, or from the chips of ROCA."""
     if facts.key_algorithm != "RSA" or not BROKEN_RSA_BITS <= facts.key_size <= MAX_RSA_BITS:
         return None
     name, modulus = "key_modulus", facts.rsa_modulus
     fix = "Re-issue the CA with a new key."
-    if modulus % 2 == 0:
-        return refuse(name, "The RSA modulus is even, so it is no key", fix, GOODKEY)
+    if modulus < 0 or modulus % 2 == 0:
+        return refuse(name, "The RSA modulus is even or negative, so it is no key", fix, GOODKEY)
     if has_small_factor(modulus):
         return caution(name, "The RSA modulus has a small factor: the key can be broken", fix, GOODKEY)
     if has_close_primes(modulus):

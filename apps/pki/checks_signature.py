@@ -10,9 +10,19 @@ from apps.pki.findings import Finding
 from apps.pki.results import CLOUDFLARE, RFC5280, SHA1_BROKEN, caution, note, passed, refuse
 
 
-def is_ca(facts: CertificateFacts, _now: datetime) -> Finding:
+def extensions(facts: CertificateFacts, _now: datetime) -> Finding | None:
+    """RFC 5280 section 4.2: each extension once, and built by the rules. What cannot be read cannot be judged."""
+    if not facts.extensions_fault:
+        return None
+    fix = "Nothing in them can be trusted then. Ask its issuer for a corrected certificate."
+    return refuse("extensions", facts.extensions_fault, fix, RFC5280)
+
+
+def is_ca(facts: CertificateFacts, _now: datetime) -> Finding | None:
     """Cloudflare: Basic Constraints must say CA:TRUE."""
     name = "is_ca"
+    if facts.extensions_fault:
+        return None
     if facts.is_ca is None:
         fix = "Cloudflare takes a CA only with Basic Constraints CA: true. Ask for a re-issued CA that has it."
         return refuse(name, "This certificate is not a CA (no Basic Constraints)", fix, CLOUDFLARE)
@@ -46,6 +56,15 @@ def signature_algorithm(facts: CertificateFacts, _now: datetime) -> Finding:
     return refuse(name, fact, fix, CLOUDFLARE)
 
 
+def signature_algorithms_agree(facts: CertificateFacts, _now: datetime) -> Finding | None:
+    """RFC 5280 section 4.1.1.2: the algorithm stands inside the signed part and beside it, and must be the same."""
+    if facts.signature_algorithms_agree:
+        return None
+    fix = "Somebody changed it after signing. Export it again from its source."
+    fact = "The certificate names two different signature algorithms"
+    return refuse("signature_algorithms_agree", fact, fix, RFC5280)
+
+
 def signature_hash(facts: CertificateFacts, _now: datetime) -> Finding | None:
     """Cloudflare takes SHA-1; collisions have been practical since 2017."""
     if facts.signature_oid not in ACCEPTED:
@@ -68,6 +87,8 @@ def self_signature(facts: CertificateFacts, _now: datetime) -> Finding:
     if facts.self_signature == "unchecked":
         why = "The portal cannot check this algorithm or key. That alone does not make the certificate bad."
         return note(name, "Self-signed, signature not checked", why, RFC5280)
+    if not facts.is_ca:
+        return note(name, "Signed by another key", "So it is no root.", RFC5280)
     why = (
         "Cloudflare documents public and self-signed CAs. "
         "Upload this one only if it signs your client certificates directly."

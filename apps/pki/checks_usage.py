@@ -24,8 +24,10 @@ def path_length(facts: CertificateFacts, _now: datetime) -> Finding | None:
     return passed("path_length", "Path length fits", f"Up to {facts.path_length} intermediates", RFC5280)
 
 
-def key_usage(facts: CertificateFacts, _now: datetime) -> Finding:
+def key_usage(facts: CertificateFacts, _now: datetime) -> Finding | None:
     """RFC 5280 section 4.2.1.3."""
+    if facts.extensions_fault:
+        return None
     if not facts.has_key_usage:
         return note("key_usage", "No key usage is stated", "Verifiers then allow every use.", RFC5280)
     said = ", ".join(facts.key_usage) or "none"
@@ -73,8 +75,10 @@ def serial_number(facts: CertificateFacts, _now: datetime) -> Finding:
     return passed("serial_number", "Serial number is sound", f"{facts.serial_octets} octets", RFC5280)
 
 
-def subject_key_identifier(facts: CertificateFacts, _now: datetime) -> Finding:
+def subject_key_identifier(facts: CertificateFacts, _now: datetime) -> Finding | None:
     """What an enforcement rule can be pinned to."""
+    if facts.extensions_fault:
+        return None
     if facts.ski:
         return passed("subject_key_identifier", "A rule can be pinned to it", f"SKI {facts.ski}", CLOUDFLARE)
     fact = "It has no Subject Key Identifier"

@@ -20,13 +20,24 @@ def valid_now(facts: CertificateFacts, now: datetime) -> Finding:
     if facts.not_after < facts.not_before:
         fix = "Ask its issuer for a corrected one. A year after 2049 may have been written with two digits."
         return refuse(name, f"It ends ({until}) before it begins ({since})", fix, RFC5280)
-    if now > facts.not_after:
+    if has_expired(facts, now):
         fix = "No client certificate under it can pass. Upload its successor."
         return refuse(name, f"It expired on {until}", fix, RFC5280)
     if now < facts.not_before:
         risk = "Hostnames can use it from that day. Until then its clients are refused."
         return caution(name, f"It is not valid before {since}", risk, RFC5280)
     return passed(name, "Valid now", f"From {since} to {until}", RFC5280)
+
+
+def has_expired(facts: CertificateFacts, now: datetime) -> bool:
+    """Was valid once and is no more. Dates that contradict each other are another fault."""
+    return facts.not_before <= facts.not_after < now
+
+
+def expired_but_wanted(facts: CertificateFacts) -> Finding:
+    """In place of the refusal, when whoever uploads asked for the expired CA by an explicit option."""
+    risk = "It was asked for all the same. No client certificate under it can pass while verifiers read dates."
+    return caution("valid_now", f"It expired on {_day(facts.not_after)}", risk, RFC5280)
 
 
 def lifetime(facts: CertificateFacts, now: datetime) -> Finding | None:

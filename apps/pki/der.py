@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 INTEGER, BIT_STRING, OCTET_STRING, OBJECT_IDENTIFIER, SEQUENCE = 0x02, 0x03, 0x04, 0x06, 0x30
 UTC_TIME, GENERALIZED_TIME = 0x17, 0x18
@@ -14,8 +15,7 @@ class DerError(ValueError):
     """The bytes are no definite-length DER element."""
 
 
-@dataclass(frozen=True)
-class Element:
+class Element(NamedTuple):
     """One tag-length-value: `start` is where its tag stands, `body` where its value does, `end` its end."""
 
     data: bytes
@@ -61,6 +61,7 @@ def read_element(data: bytes, start: int = 0, limit: int | None = None) -> Eleme
     return Element(data, tag, start, body, body + length)
 
 
+@lru_cache(maxsize=512)
 def read_oid(value: bytes) -> str:
     """Dotted text of an OBJECT IDENTIFIER's value."""
     arcs, number = [], 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -29,3 +30,11 @@ class Finding:
     detail: str = ""
     citation: str = ""
     position: int | None = None
+
+
+def verdict_of(findings: Iterable[Finding]) -> str:
+    """The worst of them in a word: refuse, caution or accept."""
+    severities = {finding.severity for finding in findings}
+    if Severity.REFUSE in severities:
+        return "refuse"
+    return "caution" if Severity.CAUTION in severities else "accept"

@@ -7,7 +7,7 @@ import unicodedata
 
 from apps.pki.findings import Finding, Severity
 from apps.pki.pem import ODD_DASHES, odd_dashes
-from apps.pki.private_keys import bare_base64
+from apps.pki.private_keys import unpacked
 from apps.pki.shapes import Shape
 
 
@@ -28,6 +28,11 @@ BROKEN_DER = _refuse(
     "not_der",
     "The certificate is cut off, has extra bytes or is not DER",
     "Export it again from its source, as PEM.",
+)
+EMPTY_PKCS7 = _refuse(
+    "pkcs7",
+    "The PKCS#7 container holds no certificate that can be read",
+    "It may be encrypted or hold revocation lists only. Export the CA certificate itself, as PEM.",
 )
 BROKEN_UTF16 = _refuse("encoding", "The text is damaged UTF-16", "Save the file as plain text (UTF-8) and try again.")
 _NO_BOM = _refuse(
@@ -62,12 +67,6 @@ _NOTHING = _refuse(
 
 SHAPES = {
     Shape.PRIVATE_KEY: PRIVATE_KEY,
-    Shape.PKCS7: _refuse(
-        "pkcs7",
-        "This is a PKCS#7 bundle",
-        "Unpack it with: openssl pkcs7 -print_certs -in FILE (a binary file needs -inform DER too). "
-        "Then upload one CA.",
-    ),
     Shape.PUBLIC_KEY: _refuse("public_key", "This is a bare public key", "Paste the CA certificate that holds it."),
     Shape.CERTIFICATE_REQUEST: _refuse(
         "certificate_request",
@@ -100,7 +99,7 @@ def without_blocks(raw: bytes, text: str) -> Finding:
         (_SSH, start.startswith(_SSH_STARTS)),
         (odd_dashes(), _dashed_begin(text)),
         (_CASE, "begin" in text.lower() and "certificate" in text.lower() and "-" in text),
-        (_NO_BEGIN, "-----END " in text or bare_base64(text) != b""),
+        (_NO_BEGIN, "-----END " in text or unpacked(text)[:1] == b"\x30"),
     ):
         if applies:
             return finding

@@ -24,8 +24,20 @@ SHORT_NAMES = {
     ORGANISATION: "O",
     "2.5.4.11": "OU",
     "2.5.4.12": "title",
+    "2.5.4.13": "description",
+    "2.5.4.15": "businessCategory",
+    "2.5.4.17": "postalCode",
+    "2.5.4.41": "name",
     "2.5.4.42": "GN",
+    "2.5.4.43": "initials",
+    "2.5.4.44": "generationQualifier",
+    "2.5.4.45": "x500UniqueIdentifier",
+    "2.5.4.46": "dnQualifier",
+    "2.5.4.65": "pseudonym",
     "2.5.4.97": "organizationIdentifier",
+    "1.3.6.1.4.1.311.60.2.1.1": "jurisdictionL",
+    "1.3.6.1.4.1.311.60.2.1.2": "jurisdictionST",
+    "1.3.6.1.4.1.311.60.2.1.3": "jurisdictionC",
     "0.9.2342.19200300.100.1.1": "UID",
     "0.9.2342.19200300.100.1.25": "DC",
     "1.2.840.113549.1.9.1": "emailAddress",
@@ -65,8 +77,8 @@ def read_name(element: Element) -> Name:
     for group in element.children():
         parts = []
         for pair in group.children():
-            oid, encoded = _pair(pair)
-            known = _decoded(encoded)
+            oid, encoded = read_pair(pair)
+            known = read_string(encoded)
             if known is None:
                 shown = "#" + encoded.hex().upper()
             else:
@@ -96,18 +108,21 @@ def _scripts(word: str) -> set[str]:
     return scripts & {"LATIN", "GREEK", "CYRILLIC", "ARMENIAN", "CHEROKEE"}
 
 
-def _pair(pair: Element) -> tuple[str, bytes]:
+def read_pair(pair: Element) -> tuple[str, bytes]:
+    """One attribute of a Name: its OID, and its value still encoded, which need not be DER."""
     oid = read_element(pair.data, pair.body, pair.end)
     return read_oid(oid.value), pair.data[oid.end : pair.end]
 
 
-def _decoded(encoded: bytes) -> str | None:
+def read_string(encoded: bytes) -> str | None:
     """The string in an attribute value; None for a type that is no string. Bytes that do not fit are kept as \\xNN."""
     encoding = ENCODINGS.get(encoded[0]) if encoded else None
     return read_element(encoded).value.decode(encoding, "backslashreplace") if encoding else None
 
 
 def _escaped(value: str) -> str:
+    if value.isascii() and value.isprintable() and SPECIAL.isdisjoint(value) and value.strip(" #") == value:
+        return value
     shown = "".join("\\" + char if char in SPECIAL else _shown(char) for char in value)
     if shown[:1] in {"#", " "}:
         shown = "\\" + shown

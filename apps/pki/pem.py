@@ -7,7 +7,6 @@ accounted for, and what is sent on is encoded anew. No message repeats a byte of
 
 from __future__ import annotations
 
-import base64
 import binascii
 import re
 from dataclasses import dataclass
@@ -17,14 +16,11 @@ from apps.pki.findings import Finding, Severity
 BEGIN, DASHES = "-----BEGIN ", "-----"
 MAX_LABEL = 64
 CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
+# RFC 7468 section 8 and 9, and the old name some exporters write.
+CONTAINER_LABELS = frozenset({"PKCS7", "CMS", "PKCS #7 SIGNED DATA"})
 ODD_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 
 _PASTE_CA = "Paste the CA certificate itself."
-_PKCS7 = (
-    "pkcs7",
-    "a PKCS#7 bundle",
-    "Unpack it with: openssl pkcs7 -print_certs -in FILE. Then upload one CA.",
-)
 _REQUEST = (
     "certificate_request",
     "a certificate signing request",
@@ -44,9 +40,6 @@ OTHER_LABELS = {
     "PUBLIC KEY": _PUBLIC_KEY,
     "RSA PUBLIC KEY": _PUBLIC_KEY,
     "SSH2 PUBLIC KEY": ("ssh", "an SSH key", "Paste an X.509 CA certificate."),
-    "PKCS7": _PKCS7,
-    "PKCS #7 SIGNED DATA": _PKCS7,
-    "CMS": _PKCS7,
     "ATTRIBUTE CERTIFICATE": ("attribute_certificate", "an attribute certificate", _PASTE_CA),
     "PGP PUBLIC KEY BLOCK": _PGP,
     "PGP MESSAGE": _PGP,
@@ -106,10 +99,10 @@ def _read_block(text: str, start: int, following: int, position: int) -> tuple[B
 
 def _decoded(position: int, label: str, body: str) -> Block:
     try:
-        der = base64.b64decode("".join(body.replace("\0", "").split()), validate=True)
-    except (binascii.Error, ValueError):
+        der = binascii.a2b_base64("".join(body.replace("\0", "").split()), strict_mode=True)
+    except ValueError:
         der = None
-    if label not in CERTIFICATE_LABELS:
+    if label not in CERTIFICATE_LABELS | CONTAINER_LABELS:
         return Block(position, label, der or b"", _other_label(label, position))
     if der is None:
         return Block(position, label, problem=_bad_body(body, position))

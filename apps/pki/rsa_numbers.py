@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from math import isqrt
+from math import gcd, isqrt, prod
 
 SMALL_PRIMES = (
     *(3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97),
     *(101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167),
 )
 FERMAT_ROUNDS = 100
+_PRODUCT = prod(SMALL_PRIMES)
+# Nearly every number that is no square is told by one of its remainders, far cheaper than by its root.
 _SQUARES_MOD_256 = frozenset(number * number % 256 for number in range(256))
+_ODD = 3 * 3 * 5 * 7 * 11 * 13
+_SQUARES_MOD_ODD = frozenset(number * number % _ODD for number in range(_ODD))
 # ROCA (CVE-2017-15361): primes of the faulty chips are 65537^a mod a primorial, so their products are powers of 65537
 # modulo each small prime. 38 primes make a false alarm less likely than one in ten million.
 _POWERS = {prime: frozenset(pow(65537, n, prime) for n in range(prime)) for prime in SMALL_PRIMES}
@@ -17,7 +21,7 @@ _POWERS = {prime: frozenset(pow(65537, n, prime) for n in range(prime)) for prim
 
 def has_small_factor(modulus: int) -> bool:
     """Whether a prime below 168 divides it: then it is no product of two large primes."""
-    return any(modulus % prime == 0 for prime in SMALL_PRIMES)
+    return gcd(modulus, _PRODUCT) > 1
 
 
 def has_close_primes(modulus: int) -> bool:
@@ -26,7 +30,7 @@ def has_close_primes(modulus: int) -> bool:
     middle += middle * middle < modulus
     rest = middle * middle - modulus
     for _ in range(FERMAT_ROUNDS):
-        if rest & 0xFF in _SQUARES_MOD_256 and isqrt(rest) ** 2 == rest:
+        if rest & 0xFF in _SQUARES_MOD_256 and rest % _ODD in _SQUARES_MOD_ODD and isqrt(rest) ** 2 == rest:
             return True
         rest += 2 * middle + 1
         middle += 1

@@ -22,8 +22,11 @@ from apps.pki.der import (
 # PKCS#1, DSA and PKCS#8 (RFC 8017, 5208) 0, SEC1 and PKCS#8 v2 (RFC 5915, 5958) 1, PKCS#12 (RFC 7292) 3.
 # Certificates, requests and lists open with a SEQUENCE, PKCS#7 with an OBJECT IDENTIFIER.
 KEY_VERSIONS = tuple(bytes((INTEGER, 1, version)) for version in range(4))
+# How the signed part of a certificate of version 3 begins, and of nothing else.
+VERSION_3 = bytes((CONTEXT_0, 3, INTEGER, 1, 2))
 OPENSSH_KEY = b"openssh-key-v1"
-JAVA_KEYSTORES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce")
+# Java keystores, and the PVK files of Windows.
+OTHER_KEY_FILES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce", b"\x1e\xf1\xb5\xb0")
 
 
 class Shape(StrEnum):
@@ -39,7 +42,7 @@ class Shape(StrEnum):
 
 def shape_of(der: bytes) -> Shape:
     """Never raises. Looks at tags and versions only, so that BER and cut-off keys are recognised too."""
-    if der.startswith((OPENSSH_KEY, *JAVA_KEYSTORES)):
+    if der.startswith((OPENSSH_KEY, *OTHER_KEY_FILES)):
         return Shape.PRIVATE_KEY
     if der[:1] != bytes((SEQUENCE,)):
         return Shape.CERTIFICATE
@@ -50,6 +53,8 @@ def shape_of(der: bytes) -> Shape:
         return Shape.PKCS7
     if der.startswith(bytes((INTEGER,)), head):
         return Shape.PUBLIC_KEY
+    if der.startswith(VERSION_3, _after_header(der, head)):
+        return Shape.CERTIFICATE
     try:
         outer = _tags_of(read_element(der))
         first = read_element(der, head)
@@ -58,10 +63,10 @@ def shape_of(der: bytes) -> Shape:
         return Shape.CERTIFICATE
 
 
-def _after_header(der: bytes) -> int:
-    """Where the outer value begins, for indefinite and impossible lengths as well."""
-    first = der[1] if len(der) > 1 else 0
-    return 2 + (first & 0x7F if first > 0x80 else 0)
+def _after_header(der: bytes, start: int = 0) -> int:
+    """Where the value of the element at `start` begins, for indefinite and impossible lengths as well."""
+    first = der[start + 1] if len(der) > start + 1 else 0
+    return start + 2 + (first & 0x7F if first > 0x80 else 0)
 
 
 def _tags_of(element: Element) -> tuple[int, ...]:

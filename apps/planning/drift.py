@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from apps.planning.diff import edge_modes
+from apps.planning.rule import pins_for
+from apps.planning.seen import accepted_issuers, edge_modes, maybe_blocked
 from apps.planning.state import DesiredZone, Mode, ObservedZone
 
 
@@ -29,16 +30,31 @@ def drift(desired: DesiredZone, observed: ObservedZone) -> tuple[Difference, ...
         found += [Difference("missing", ca, name, "Approved, not at the edge") for name in gone]
     now = edge_modes(observed.rules)
     for name in set(now) | set(desired.settled_modes):
-        if detail := _altered(name, desired, now.get(name, Mode.VERIFY)):
+        if detail := _altered(name, desired, observed, now.get(name, Mode.VERIFY)):
             found.append(Difference("altered", "", name, detail))
     return tuple(sorted(found))
 
 
-def _altered(name: str, desired: DesiredZone, edge: Mode) -> str:
+def _altered(name: str, desired: DesiredZone, observed: ObservedZone, edge: Mode) -> str:
     approved = desired.modes.get(name)
     released = any(name in names for names in desired.releases.values())
     if approved is None:
-        return "" if released else f"A rule of ours ({edge.value}) names it, and nothing is approved for it"
-    if desired.settled_modes.get(name) is not approved or edge is approved:
+        stray = edge is not Mode.VERIFY and not released
+        return f"A rule of ours ({edge.value}) names it, and nothing is approved for it" if stray else ""
+    if desired.settled_modes.get(name) is not approved:
         return ""
+    if edge is approved:
+        return _other_issuers(name, desired, observed) if edge is Mode.BLOCK and not released else ""
+    if name in maybe_blocked(observed.rules) and edge is not Mode.BLOCK:
+        return f"Approved mode is {approved.value}. Our rule was rewritten by hand, so what it does now is not known"
     return f"Approved mode is {approved.value}, the edge has {edge.value}"
+
+
+def _other_issuers(name: str, desired: DesiredZone, observed: ObservedZone) -> str:
+    """A rule that lost its pin accepts a certificate of any CA in the account, one with a wrong pin nobody's."""
+    cas = desired.cas_of(name)
+    if not cas or any((ca, name) not in desired.settled for ca in cas):
+        return ""
+    if accepted_issuers(observed.rules, name) == pins_for(cas, desired.issuers):
+        return ""
+    return "The rule accepts other issuers than approved"

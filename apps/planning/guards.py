@@ -1,77 +1,235 @@
-"""The last look at a plan before it is sent. A guard refuses; it never mends.
+"""The last look at a plan before it is sent. A guard refuses; it never mends. docs/plans.md has the table.
 
-A removal passes when an approval names exactly this hostname under this CA: a second person has seen it then.
-Everything else that would take a hostname off a list is a mistake somewhere, and stops here.
+Three kinds of refusal. A fault (unmanaged name, stale base, unsafe order) has no way round. A removal of any
+consequence needs an approval that names each hostname: a second person has seen and confirmed it then. A big removal,
+at once or in slices, needs an override besides: from one more person, for one guard and one plan.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
-from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
-from apps.planning.state import ObservedZone
+from apps.planning.order import in_safe_order, unsafe_prefixes
+from apps.planning.plan import Plan, ReplaceList
+from apps.planning.state import Mode, ObservedZone
 
+# (CA, hostname) pairs whose removal an approval names.
 Acknowledged = frozenset[tuple[str, str]]
+NO_PAIRS: Acknowledged = frozenset()
+
+CONFIRMATION = "An approval that names each hostname, confirmed by the approver."
+OVERRIDE = "An override for this plan, with a reason, by someone who neither asked for the removal nor approved it."
+NOTHING = "Nothing: this is a fault of the portal. The plan has to be built again."
 
 
 @dataclass(frozen=True)
 class Limits:
-    """`ratio` of one list that may go unnamed by an approval (at least one hostname), and how many in all, named or not."""  # noqa: E501
+    """How much may go from one zone. Reaching a limit passes, exceeding it does not; no list is too small to count.
 
-    ratio: float = 0.1
-    total: int = 500
+    Within one plan, more than `percent` of a list (at least 1 hostname) needs a confirmed approval; more than that
+    and more than `few` hostnames needs an override. Over `window`, the same `percent` and `few` hold for what has gone
+    from one list, of its size when the window began; `total` hostnames and `pairs` (zone, CA) lists that lose any,
+    over everything that the caller counts as recent.
+    """
+
+    percent: int = 10
+    few: int = 10
+    total: int = 100
+    pairs: int = 10
+    window: timedelta = timedelta(hours=24)
+
+
+@dataclass(frozen=True, order=True)
+class Removal:
+    """One hostname taken off one list, by whatever plan."""
+
+    at: datetime
+    zone: str
+    ca: str
+    hostname: str
+
+
+@dataclass(frozen=True)
+class Recent:
+    """Removals up to `now`; older ones than the window do not count.
+
+    `sizes` says how many hostnames each (zone, CA) list held when the window began. A list without an entry counts
+    with its present size.
+    """
+
+    now: datetime
+    removals: tuple[Removal, ...] = ()
+    sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Override:
+    """One person lets one guard pass for one plan. The store has to use it up with the plan that passes by it."""
+
+    plan_digest: str
+    guard: str
+    by: str
+    why: str
+
+    def __post_init__(self) -> None:
+        if not all(text.strip() for text in (self.plan_digest, self.guard, self.by, self.why)):
+            raise ValueError("An override names a plan, a guard, a person and a reason.")
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Which guard, why, and what would let the plan pass."""
+    """Which guard, why, by what numbers, what would let the plan pass, and whether an override can."""
 
     guard: str
     message: str
     needs: str
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    overridable: bool = False
 
 
-def check(plan: Plan, limits: Limits, acknowledged: Acknowledged = frozenset()) -> tuple[Refusal, ...]:
-    """Every reason against the plan; none when it may be sent."""
-    refusals: list[Refusal] = []
-    lists = [step for step in plan.steps if isinstance(step, ReplaceList)]
-    for step in lists:
-        refusals += _unnamed(plan.zone, step, acknowledged, limits)
-    total = sum(len(step.removes) for step in lists)
-    if total > limits.total:
-        words = f"{total} hostnames would be removed in {plan.zone} at once; the limit is {limits.total}."
-        refusals.append(Refusal("total", words, "Split the removal."))
-    if plan.pairs_left == 0 and any((step.ca, n) not in acknowledged for step in lists for n in step.removes):
-        words = f"No hostname of {plan.zone} would be left under any CA."
-        refusals.append(Refusal("last_of_zone", words, "An approval that names each hostname."))
-    return tuple(refusals + _order(plan))
+def check(
+    plan: Plan,
+    limits: Limits,
+    acknowledged: Acknowledged = NO_PAIRS,
+    recent: Recent | None = None,
+    overrides: Iterable[Override] = (),
+    *,
+    unconfirmed: Acknowledged = NO_PAIRS,
+    observed: ObservedZone | None = None,
+    decided_by: frozenset[str] = frozenset(),
+) -> tuple[Refusal, ...]:
+    """Every reason against the plan; none when it may be sent.
 
-
-def _unnamed(zone: str, step: ReplaceList, acknowledged: Acknowledged, limits: Limits) -> list[Refusal]:
-    unnamed = [name for name in step.removes if (step.ca, name) not in acknowledged]
-    if not unnamed:
-        return []
-    names = ", ".join(unnamed[:5])
-    found = [Refusal("unmanaged", f"No approval names {names} in {zone}.", "A removal request for each of them.")]
-    if not step.after:
-        found.append(Refusal("emptied", f"The list in {zone} would be empty.", "An approval that names each hostname."))
-    if len(unnamed) > max(1, int(len(step.before) * limits.ratio)):
-        words = f"{len(unnamed)} of {len(step.before)} hostnames in {zone} would go."
-        found.append(Refusal("ratio", words, "An approval that names each hostname."))
-    return found
-
-
-def _order(plan: Plan) -> list[Refusal]:
-    """Additions before rules, removals after them."""
-    rules = [n for n, step in enumerate(plan.steps) if isinstance(step, AddRule | EditRule | DeleteRule)]
-    lists = [(n, step) for n, step in enumerate(plan.steps) if isinstance(step, ReplaceList)]
-    early = any(step.removes and n < rules[-1] for n, step in lists) if rules else False
-    late = any(step.adds and n > rules[0] for n, step in lists) if rules else False
-    if not early and not late:
-        return []
-    return [Refusal("order", "The steps are not in the safe order.", "Nothing: this is a fault of the portal.")]
+    `acknowledged` pairs are named by an approval; it counts as confirmed for all but those in `unconfirmed`.
+    With `observed`, the read it is about to be sent against, the plan is also replayed step by step. An override by
+    one of `decided_by`, who asked for or approved these changes, counts for nothing.
+    """
+    refusals = _faults(plan, acknowledged, observed)
+    if not all((step.ca, name) in acknowledged - unconfirmed for step in _removing(plan) for name in step.removes):
+        refusals += confirmations(plan, limits)
+    passed = {o.guard for o in overrides if o.plan_digest == plan.digest and o.by not in decided_by}
+    refusals += [r for r in too_big(plan, limits, recent) if r.guard not in passed]
+    return tuple(refusals)
 
 
 def stale(plan_base: str, observed: ObservedZone) -> bool:
     """Whether the edge is no longer what the plan was made from."""
     return observed.fingerprint() != plan_base
+
+
+def _removing(plan: Plan) -> list[ReplaceList]:
+    return [step for step in plan.steps if isinstance(step, ReplaceList) and step.removes]
+
+
+def _faults(plan: Plan, acknowledged: Acknowledged, observed: ObservedZone | None) -> list[Refusal]:
+    """What nobody can wave through."""
+    found: list[Refusal] = []
+    if observed is not None and stale(plan.base, observed):
+        words = f"The edge of {plan.zone} is no longer what this plan was made from."
+        found.append(Refusal("stale_base", words, "A new plan, from a fresh read."))
+    for step in _removing(plan):
+        unnamed = [name for name in step.removes if (step.ca, name) not in acknowledged]
+        if unnamed:
+            words = f"No approval names {_some(unnamed)} in {plan.zone}."
+            needs = "A removal request for each of them."
+            found.append(Refusal("unmanaged", words, needs, {"unnamed": len(unnamed)}))
+    if not in_safe_order(plan):
+        found.append(Refusal("order", "The steps are not in the safe order, or do not fit each other.", NOTHING))
+    if observed is not None and not found:
+        for guard, names in unsafe_prefixes(plan, observed):
+            how = "would be blocked with no CA" if guard == "locks_out" else "would stand open for a moment"
+            found.append(Refusal(guard, f"{_some(sorted(names))} {how}.", NOTHING, {"hostnames": len(names)}))
+    return found
+
+
+def confirmations(plan: Plan, limits: Limits) -> tuple[Refusal, ...]:
+    """What the approver of this plan has to confirm, by typing how many hostnames go."""
+    found: list[Refusal] = []
+    steps = _removing(plan)
+    for step in steps:
+        size, gone = len(step.before), len(step.removes)
+        if not step.after:
+            words = f"The list of CA {step.ca[:12]} in {plan.zone} would be empty."
+            found.append(Refusal("emptied", words, CONFIRMATION, {"removed": gone, "of": size}))
+        if gone > (limit := _share(size, limits)):
+            words = f"{gone} of {size} hostnames of CA {step.ca[:12]} in {plan.zone} would go."
+            found.append(Refusal("share", words, CONFIRMATION, {"removed": gone, "of": size, "limit": limit}))
+    if steps and plan.pairs_left == 0:
+        words = f"No hostname of {plan.zone} would be left under any CA."
+        found.append(Refusal("last_of_zone", words, CONFIRMATION, {"left": 0}))
+    relaxed = {effect.hostname for effect in plan.effects if effect.operation == "relax"}
+    leaving = [effect for effect in plan.effects if effect.operation == "dissociate"]
+    if enforced := sorted({e.hostname for e in leaving if e.hostname in relaxed or e.mode != Mode.VERIFY}):
+        words = f"A rule of ours names {_some(enforced)}: it checks their clients now."
+        found.append(Refusal("enforced", words, CONFIRMATION, {"hostnames": len(enforced)}))
+    return tuple(found)
+
+
+def too_big(plan: Plan, limits: Limits, recent: Recent | None = None) -> tuple[Refusal, ...]:
+    """What an override has to let pass, whoever approved the removal."""
+    steps = _removing(plan)
+    if not steps:
+        return ()
+    past = _within(recent, limits)
+    found: list[Refusal] = []
+    for step in steps:
+        key = (plan.zone, step.ca)
+        before = {r.hostname for r in past if (r.zone, r.ca) == key}
+        found += _too_much_of_one_list(step, key, before, limits, recent)
+    gone = {(r.zone, r.ca, r.hostname) for r in past} | {(plan.zone, s.ca, name) for s in steps for name in s.removes}
+    if len(gone) > limits.total:
+        words = f"{len(gone)} hostnames would be removed {_within_words(limits)}; the limit is {limits.total}."
+        found.append(Refusal("total", words, OVERRIDE, {"removed": len(gone), "limit": limits.total}, overridable=True))
+    pairs = {(zone, ca) for zone, ca, _ in gone}
+    if len(pairs) > limits.pairs:
+        words = f"{len(pairs)} lists would lose hostnames {_within_words(limits)}; the limit is {limits.pairs}."
+        found.append(Refusal("pairs", words, OVERRIDE, {"pairs": len(pairs), "limit": limits.pairs}, overridable=True))
+    return tuple(found)
+
+
+def _too_much_of_one_list(
+    step: ReplaceList, key: tuple[str, str], before: set[str], limits: Limits, recent: Recent | None
+) -> list[Refusal]:
+    found: list[Refusal] = []
+    size = len(step.before)
+    limit = max(limits.few, _share(size, limits))
+    if len(step.removes) > limit:
+        words = (
+            f"{len(step.removes)} of {size} hostnames of CA {key[1][:12]} in {key[0]} would go; the limit is {limit}."
+        )
+        numbers = {"removed": len(step.removes), "of": size, "limit": limit}
+        found.append(Refusal("ratio", words, OVERRIDE, numbers, overridable=True))
+    if before and recent is not None:
+        size = recent.sizes.get(key, size)
+        limit = max(limits.few, _share(size, limits))
+        gone = len(before | set(step.removes))
+        if gone > limit:
+            words = (
+                f"{gone} hostnames of CA {key[1][:12]} in {key[0]} would be gone {_within_words(limits)}, "
+                f"of {size} at its start; the limit is {limit}."
+            )
+            numbers = {"removed": gone, "earlier": len(before), "of": size, "limit": limit}
+            found.append(Refusal("window", words, OVERRIDE, numbers, overridable=True))
+    return found
+
+
+def _share(size: int, limits: Limits) -> int:
+    return max(1, size * limits.percent // 100)
+
+
+def _within(recent: Recent | None, limits: Limits) -> list[Removal]:
+    if recent is None:
+        return []
+    return [removal for removal in recent.removals if removal.at > recent.now - limits.window]
+
+
+def _within_words(limits: Limits) -> str:
+    hours = limits.window / timedelta(hours=1)
+    return f"within {hours:g} hours"
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - 5
+    return ", ".join(names[:5]) + (f" and {more} more" if more > 0 else "")

@@ -21,6 +21,8 @@ from apps.errors import Invalid
 MAX_NAMES = 500
 MAX_BYTES = 64 * 1024
 MAX_LENGTH = 253
+# Longer text is no hostname in any spelling. Bringing it into normal form could take minutes.
+MAX_INPUT = 2048
 
 _ASCII_LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _ASCII_BLANKS = " \t\r\n\f\v"
@@ -36,6 +38,8 @@ class HostnameRefused(Invalid):
 def canonical(text: str) -> str:
     """The canonical form of one hostname. Raises HostnameRefused."""
     name = text.strip(_ASCII_BLANKS)
+    if len(name) > MAX_INPUT:
+        raise _too_long()
     if any(not char.isascii() and unicodedata.normalize("NFC", char).isascii() for char in name):
         raise _not_idna("It holds a character that only looks like a plain letter or sign")
     name = unicodedata.normalize("NFC", name).translate(_ASCII_LOWER).removesuffix(".")
@@ -62,16 +66,19 @@ def _refuse_shapes(name: str) -> None:
         raise HostnameRefused(message, code="wildcard")
     if _is_ip(name):
         raise _ip_address()
-    if any(char in "/:@?#,;\\" for char in name):
-        host, found = _host_part(name), ""
-        if host != name:
-            found = f" Did you mean {host}?" if _is_hostname(host) else ""
+    if _is_more_than_a_name(name):
+        host = _host_part(name)
+        found = f" Did you mean {host}?" if not _is_more_than_a_name(host) and _is_hostname(host) else ""
         raise HostnameRefused(f"This is more than a hostname. Write the name only.{found}", code="url")
     if len(name) > MAX_LENGTH:
         raise _too_long()
     if "_" in name:
         message = "Hostnames hold no underscore. Write the name that clients connect to."
         raise HostnameRefused(message, code="underscore")
+
+
+def _is_more_than_a_name(text: str) -> bool:
+    return any(char in "/:@?#,;\\" for char in text)
 
 
 def _encoded(name: str) -> str:
@@ -145,15 +152,18 @@ class Line:
     duplicate_of: int | None = None
 
 
-def read_lines(text: str) -> list[Line]:
-    """Every name in the text, in input order. Raises Invalid over 500 names or 64 KiB."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+def read_lines(text: str, *, most: int = MAX_NAMES) -> list[Line]:
+    """Every name in the text, in input order. Raises Invalid over 500 names or 64 KiB.
+
+    `most` lets a caller that made the list itself, and not from what was typed, have more.
+    """
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES * max(1, -(-most // MAX_NAMES)):
         message = f"The list is larger than {MAX_BYTES // 1024} KiB. Split it into several requests."
         raise Invalid(message, field="hostnames", code="too_large")
     rows = re.split(r"\r\n|\r|\n", text)
     words = [(number, word) for number, row in enumerate(rows, 1) for word in re.split(r"[,;\s]+", row, flags=re.A)]
     words = [(number, word) for number, word in words if word]
-    if len(words) > MAX_NAMES:
+    if len(words) > max(most, MAX_NAMES):
         message = f"The list holds {len(words)} names. One request takes {MAX_NAMES}. Split it into several requests."
         raise Invalid(message, field="hostnames", code="too_many")
     first_seen: dict[str, int] = {}

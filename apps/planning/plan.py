@@ -151,13 +151,17 @@ class Effect:
 
 @dataclass(frozen=True)
 class Plan:
-    """`base` is the fingerprint of the read it stands on; `pairs_left` how many (CA, hostname) pairs remain after."""
+    """`base` is the fingerprint of the read it stands on; `pairs_left` how many (CA, hostname) pairs remain after.
+
+    `waits` are hostnames whose work is held back, because it would lock them out: no CA of theirs is at the edge.
+    """
 
     zone: str
     base: str
     steps: tuple[Step, ...]
     effects: tuple[Effect, ...]
     pairs_left: int | None = None
+    waits: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -177,4 +181,5 @@ class Plan:
             "steps": [step.to_dict() for step in self.steps],
             "effects": [effect.to_dict() for effect in self.effects],
             "pairs_left": self.pairs_left,
+            "waits": list(self.waits),
         }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from datetime import timedelta
 
 from apps.cloudflare.errors import CloudflareError, PermissionMissing, RateLimited, Unauthorized
 from apps.errors import PortalError
@@ -14,6 +15,8 @@ from apps.inventory.credentials import CredentialUnreadable
 
 TOKEN_RETRY_S = 60.0
 PARK_AFTER_ATTEMPTS = 12
+# The account's list may lack a certificate for some seconds after its upload (docs/cloudflare.md).
+LISTING_LAG = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)

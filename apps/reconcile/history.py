@@ -12,8 +12,8 @@ from django.utils import timezone
 from apps.coverage.models import AssociationRecord
 from apps.inventory.models import Account, Zone
 from apps.inventory.selectors import slot_certificates
-from apps.planning.diff import edge_modes
 from apps.planning.rule import hostnames_in, is_ours, is_pinned
+from apps.planning.seen import edge_modes
 from apps.planning.state import ObservedZone
 from apps.reconcile.labels import ca_labels
 from apps.reconcile.models import EdgeSpan, RuleSpan, Watch

@@ -20,11 +20,13 @@ from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.coverage.services import outdate_plan
+from apps.errors import Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
-from apps.planning.diff import edge_modes
 from apps.planning.drift import drift
 from apps.planning.rule import is_ours
+from apps.planning.rule_steps import unfinished
+from apps.planning.seen import edge_modes
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.edge import Observation, rule_states
 from apps.reconcile.history import keep_history
@@ -44,9 +46,23 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
     keep_history(zone, observed, keys, observation.read_at)
-    ended = settle_zone(by=WORKER, zone=zone, lists=dict(observed.lists), enforced=edge_modes(observed.rules))
+    ended = settle_zone(
+        by=WORKER,
+        zone=zone,
+        lists=dict(observed.lists),
+        enforced=edge_modes(observed.rules),
+        unfinished=_unfinished(zone, observed),
+    )
     _name_drift(zone, observed, keys)
     return ended
+
+
+def _unfinished(zone: Zone, observed: ObservedZone) -> frozenset[str]:
+    try:
+        return unfinished(desired_zone(zone), observed)
+    except Unsafe:
+        # The approved rules cannot be written at all: planning says so, a read goes on.
+        return frozenset()
 
 
 def _explained(plans: list[Plan], key: str) -> list[frozenset[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.selectors import desired_with, desired_zone
 from apps.inventory.models import EdgeList, EdgeRules, Zone
+from apps.inventory.selectors import slot_certificates
 from apps.planning.diff import diff
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
 from apps.planning.rule import is_pinned
@@ -36,6 +37,7 @@ def request_document(request: CoverageRequest, observed: Mapping[Zone, ObservedZ
         "ca": {"name": request.ca.name, "fingerprint": request.ca.fingerprint},
         "summary": _summary(zones, effects),
         "loses_check": loses,
+        "precedence": _precedence(request, observed),
         "zones": zones,
         "effects": effects,
         "warnings": _warnings(request, zones, effects, loses),
@@ -82,6 +84,9 @@ def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[st
             before = rules.get(step.rule.ref, {}).get("before", step.before.expression)
             operation = rules.get(step.rule.ref, {}).get("operation", "edit")
             rules[step.rule.ref] = _rule(step.rule.ref, step.rule.action, operation, before, step.rule.expression)
+        elif isinstance(step, DeleteRule) and rules.get(step.before.ref, {}).get("operation") == "add":
+            # A bridge: it stands only while the plan is applied, so it is among the steps and not in the result.
+            del rules[step.before.ref]
         elif isinstance(step, DeleteRule):
             rules[step.before.ref] = _rule(step.before.ref, step.before.action, "delete", step.before.expression, None)
     return {
@@ -132,6 +137,23 @@ def _losing_check(request: CoverageRequest, observed: Mapping[Zone, ObservedZone
             if key != request.ca.fingerprint:
                 kept |= hostnames - desired.releases.get(key, frozenset())
     return sorted(names - kept)
+
+
+def _precedence(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> list[str]:
+    """Names of the CAs that stand together on a hostname of a cover request, in Cloudflare's order of priority.
+
+    The most recently deployed CA comes first: https://developers.cloudflare.com/ssl/client-certificates/byo-ca/
+    """
+    if request.kind != Kind.COVER:
+        return []
+    names = set(request.hostnames.values_list("hostname", flat=True))
+    together: set[str] = set()
+    for zone in observed:
+        desired = desired_with(zone, request)
+        together |= {ca for name in names if len(cas := desired.cas_of(name)) > 1 for ca in cas}
+    newest_first = reversed(slot_certificates(request.account))
+    labels = {ca.fingerprint: ca.name for ca in request.account.cas.exclude(state="deleted")}
+    return [labels.get(row.fingerprint, str(row)) for row in newest_first if row.fingerprint in together]
 
 
 def _warnings(

@@ -10,12 +10,14 @@ from django.conf import settings
 from django.db import transaction
 
 from apps.authorities.models import CertificateAuthority
-from apps.coverage.models import CoverageRequest, RequestPlan
+from apps.authorities.states import CaState
+from apps.coverage.models import CoverageRequest, Kind, RequestPlan
+from apps.coverage.rotation_services import request_overlap, request_release
 from apps.coverage.selectors import request_by_id
 from apps.coverage.services import create_request, locked_request, retry_requests
 from apps.coverage.services import store_plan as store_request_plan
 from apps.coverage.states import RequestState
-from apps.errors import Conflict, NotFound, PortalError
+from apps.errors import Conflict, EdgeFault, NotFound, PortalError
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
@@ -49,6 +51,19 @@ def submit_request(
     request = create_request(
         by=by, kind=kind, ca=ca, mode=mode, text=text, reason=reason, ticket=ticket, override=override, team=team
     )
+    return _planned(request, by)
+
+
+def submit_rotation(*, by: Actor, ca_id: UUID, kind: str, reason: str, ticket: str = "") -> CoverageRequest:
+    """Send the overlap (`cover`) or the release (`uncover`) of a rotation, planned like any request (F23).
+
+    Raises Conflict when the rotation is not at that step.
+    """
+    ask = request_overlap if kind == Kind.COVER else request_release
+    return _planned(ask(by=by, ca_id=ca_id, reason=reason, ticket=ticket), by)
+
+
+def _planned(request: CoverageRequest, by: Actor) -> CoverageRequest:
     try:
         plan_request(request.pk, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S, first_only=True)
     except PortalError as error:
@@ -63,11 +78,14 @@ def plan_request(
 
     With `first_only` a plan that somebody else stored meanwhile stands: the page that asked and a worker may both
     be at it, and the digest people were given must not change under them.
-    Raises CloudflareError when a zone cannot be read: no plan is made from part of the edge.
+    Raises EdgeFault when a zone cannot be read, or the CA's lists cannot be yet: no plan is made from part of the edge.
     """
     request = request_by_id(request_id)
     zones = list(Zone.objects.filter(requesthostname__request=request).distinct())
     keys = ca_keys(request.account)
+    if request.ca.state == CaState.LIVE and request.ca.fingerprint not in keys:
+        # Without its list the plan would say that nothing is sent.
+        raise EdgeFault(f"Cloudflare does not list {request.ca.name} yet. The plan is built as soon as it does.")
     observed: dict[Zone, ObservedZone] = {}
     with client_for(request.account, deadline_s=deadline_s) as client:
         for zone in zones:

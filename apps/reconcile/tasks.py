@@ -22,6 +22,7 @@ log = structlog.get_logger(__name__)
 @shared_task(name="reconcile.account")
 def reconcile_account(account_id: str) -> None:
     """Bring one account up to date, if it is due."""
+    close_old_connections()
     run_account(UUID(account_id))
     plan_waiting_requests(UUID(account_id))
 
@@ -29,6 +30,7 @@ def reconcile_account(account_id: str) -> None:
 @shared_task(name="reconcile.zone")
 def reconcile_zone(zone_id: str) -> None:
     """Bring one zone up to date, if it is due."""
+    close_old_connections()
     run_zone(UUID(zone_id))
 
 

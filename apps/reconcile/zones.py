@@ -6,7 +6,6 @@ from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import close_old_connections
 from django.utils import timezone
 
 from apps.cloudflare.client import Client
@@ -29,6 +28,7 @@ from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.plans import end_plan, store_plan
+from apps.reconcile.removals import recent_removals
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,6 @@ VERIFY_AGAIN_S = 2.0
 
 def run_zone(zone_id: UUID) -> None:
     """Take the zone's lease and bring it up to date. Does nothing when it is not due or somebody else has it."""
-    close_old_connections()
     lease = claim(kind="zone", subject_id=zone_id, worker=this_process(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return
@@ -76,7 +75,7 @@ def _bring_up_to_date(client: Client, zone: Zone, lease: Lease) -> None:
     if plan.is_noop:
         settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
         return
-    _send(client, zone, lease, keys, desired, plan, requests)
+    _send(client, zone, lease, keys, desired, plan, observation, requests)
 
 
 def _send(
@@ -86,11 +85,14 @@ def _send(
     keys: dict[str, str],
     desired: DesiredZone,
     plan: PurePlan,
+    observation: Observation,
     requests: list[CoverageRequest],
 ) -> None:
     ids = [request.pk for request in requests]
     acknowledged = frozenset((ca, name) for ca, names in desired.releases.items() for name in names)
-    if refusals := check(plan, Limits(), acknowledged):
+    limits = Limits()
+    recent = recent_removals(zone, window=limits.window)
+    if refusals := check(plan, limits, acknowledged, recent, observed=observation.zone):
         stored = store_plan(zone=zone, plan=plan, requests=requests, refusals=refusals)
         why = " ".join(refusal.message for refusal in refusals)
         fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")

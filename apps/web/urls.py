@@ -5,7 +5,20 @@ from __future__ import annotations
 from django.urls import path, register_converter
 from django.views.generic import RedirectView
 
-from apps.web.views import associations, audit, break_glass, cas, changes, hostnames, overview, requests, settings
+from apps.web.views import (
+    associations,
+    audit,
+    break_glass,
+    cas,
+    changes,
+    hostnames,
+    overview,
+    rehearsal,
+    requests,
+    rotation,
+    settings,
+    uploads,
+)
 
 
 class ExportKind:
@@ -31,14 +44,21 @@ urlpatterns = [
     path("associations/export.csv", associations.export, name="associations-export"),
     path("drift/", associations.drift, name="drift"),
     path("cas/", cas.index, name="cas"),
-    path("cas/upload/", cas.upload, name="ca-upload"),
-    path("cas/inspect/", cas.inspect, name="ca-inspect"),
+    path("cas/upload/", uploads.upload, name="ca-upload"),
+    path("cas/inspect/", uploads.inspect, name="ca-inspect"),
     path("cas/<uuid:ca_id>/", cas.detail, name="ca"),
     path("cas/<uuid:ca_id>/pem", cas.pem, name="ca-pem"),
     path("cas/<uuid:ca_id>/retry/", cas.retry, name="ca-retry"),
     path("cas/<uuid:ca_id>/delete/", cas.delete, name="ca-delete"),
+    path("cas/<uuid:ca_id>/replace/", rotation.replace, name="ca-replace"),
+    path("cas/<uuid:ca_id>/replace/link/", rotation.link, name="ca-replace-link"),
+    path("cas/<uuid:ca_id>/replace/cover/", rotation.cover, name="ca-replace-cover"),
+    path("cas/<uuid:ca_id>/replace/confirm/", rotation.confirm, name="ca-replace-confirm"),
+    path("cas/<uuid:ca_id>/replace/release/", rotation.release, name="ca-replace-release"),
     path("hostnames/", hostnames.index, name="hostnames"),
     path("hostnames/<str:fqdn>/", hostnames.detail, name="hostname"),
+    path("rehearsal/", rehearsal.rehearsal, name="rehearsal"),
+    path("hostnames/<str:fqdn>/probe/", hostnames.probe, name="hostname-probe"),
     path("requests/", requests.index, name="requests"),
     path("requests/new/", requests.new, name="request-new"),
     path("requests/check/", requests.check, name="request-check"),
@@ -61,6 +81,8 @@ urlpatterns = [
     path("accounts/switch/", settings.switch, name="account-switch"),
     path("accounts/<uuid:account_id>/token/", settings.account_token, name="account-token"),
     path("accounts/<uuid:account_id>/mode/", settings.account_mode, name="account-mode"),
+    path("accounts/<uuid:account_id>/probing/", settings.account_probing, name="account-probing"),
+    path("accounts/<uuid:account_id>/slots/", settings.account_slots, name="account-slots"),
     path("settings/tokens/", settings.tokens, name="tokens"),
     path("settings/tokens/<int:token_id>/revoke/", settings.token_revoke, name="token-revoke"),
     path("api/docs/", settings.api_docs, name="api-docs"),

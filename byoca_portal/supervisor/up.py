@@ -154,8 +154,8 @@ class Up:
             "--workers", "1", "--threads", "8", "--worker-tmp-dir", str(temporary), "--log-level", "warning",
             "--no-control-socket",
         ], edge)  # fmt: skip
-        self._child("worker", [*CELERY, "worker", "--queues", "push,maintenance", "--concurrency", "2", "--loglevel",
-                               "WARNING", "--without-mingle", "--without-gossip", "--without-heartbeat"], edge)  # fmt: skip  # noqa: E501
+        self._child("worker", [*CELERY, "worker", "--queues", "push,maintenance,probe", "--concurrency", "2",
+                               "--loglevel", "WARNING", "--without-mingle", "--without-gossip", "--without-heartbeat"], edge)  # fmt: skip  # noqa: E501
         self._child("beat", [*CELERY, "beat", "--loglevel", "WARNING", "--schedule",
                              str(self.folder / "beat-schedule"), "--pidfile", ""], edge)  # fmt: skip
 

@@ -185,9 +185,9 @@ def test_a_refused_upload_keeps_what_was_typed_and_says_why(sign_in: SignIn) -> 
     visitor.shot("7-refused")
 
 
-PAGES = ["/", "/associations/", "/associations/?view=hostname", "/cas/", "/cas/upload/", "/hostnames/", "/requests/new/",  # noqa: E501
-         "/hostnames/legacy.northwind-pay.example/", "/requests/?tab=all", "/drift/", "/audit/", "/accounts/",
-         "/settings/tokens/", "/api/docs/"]  # fmt: skip
+PAGES = ["/", "/associations/", "/associations/?view=hostname", "/cas/", "/cas/upload/", "/hostnames/", "/rehearsal/",
+         "/requests/new/", "/hostnames/legacy.northwind-pay.example/", "/requests/?tab=all", "/drift/", "/audit/",
+         "/accounts/", "/settings/tokens/", "/api/docs/"]  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
-from apps.api.serializers.common import AccountRefSerializer
+from apps.api.serializers.common import AccountRefSerializer, StrictSerializer
 from apps.inventory.models import Account, Zone
 
 
@@ -24,6 +24,13 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             "failing_since",
         )
         read_only_fields = fields
+
+
+class SlotLimitBodySerializer(StrictSerializer):
+    """How many CA slots Cloudflare gives the account."""
+
+    slot_limit = serializers.IntegerField()
+    reason = serializers.CharField()
 
 
 class ZoneSerializer(serializers.ModelSerializer[Zone]):

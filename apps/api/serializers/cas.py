@@ -9,6 +9,7 @@ from rest_framework import serializers
 from apps.api.serializers.common import (
     AccountQuerySerializer,
     AccountRefSerializer,
+    CaRefSerializer,
     OneOf,
     StrictSerializer,
     TeamRefSerializer,
@@ -16,7 +17,10 @@ from apps.api.serializers.common import (
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.identity.models import Team
+from apps.pki.candidates import Candidate
 
+CHOOSE_HELP = "SHA-256 fingerprint of the certificate that is meant, when `pem` holds several."
+EXPIRED_HELP = "True: an expired CA is admitted with a caution. False: it is refused."
 ACCOUNT_HELP = "Portal's or Cloudflare's id. May be left out when there is only one account."
 
 
@@ -26,6 +30,8 @@ class InspectBodySerializer(StrictSerializer):
     pem = serializers.CharField(trim_whitespace=False)
     account = serializers.CharField(required=False, help_text=ACCOUNT_HELP)
     name = serializers.CharField(required=False, allow_blank=True, default="", help_text="To check that it is free.")
+    choose = serializers.CharField(required=False, allow_blank=True, default="", help_text=CHOOSE_HELP)
+    accept_expired = serializers.BooleanField(required=False, default=False, help_text=EXPIRED_HELP)
 
 
 class CaBodySerializer(StrictSerializer):
@@ -42,6 +48,8 @@ class CaBodySerializer(StrictSerializer):
         help_text="Who signs the clients: `self` is this CA. Null: not known, so no rule is pinned to it.",
     )
     reason = serializers.CharField(required=False, allow_blank=True, default="")
+    choose = serializers.CharField(required=False, allow_blank=True, default="", help_text=CHOOSE_HELP)
+    accept_expired = serializers.BooleanField(required=False, default=False, help_text=EXPIRED_HELP)
     owner_team = serializers.SlugRelatedField(
         slug_field="slug",
         queryset=Team.objects.all(),
@@ -53,6 +61,9 @@ class CaBodySerializer(StrictSerializer):
             "invalid": "Use a team's slug.",
         },
         help_text="A team's slug.",
+    )
+    replaces = serializers.CharField(
+        required=False, allow_null=True, default=None, help_text="The live CA that this one takes over from: its id."
     )
 
 
@@ -91,20 +102,37 @@ class InspectionSerializer(serializers.Serializer[Any]):
 
     verdict = OneOf(["refuse", "caution", "accept"])
     findings = FindingSerializer(many=True)
-    certificates = serializers.SerializerMethodField()
+    certificates = serializers.SerializerMethodField(
+        help_text="Facts of each certificate, with its position, role, verdict, the position of its signer, "
+        "whether it is the chosen one, and the id of the CA here that holds it already."
+    )
     slots = SlotsSerializer()
 
     def get_certificates(self, inspection: Any) -> list[dict[str, Any]]:
-        return [facts.to_dict() for facts in inspection.certificates]
+        return [self._certificate(candidate, inspection) for candidate in inspection.candidates]
+
+    def _certificate(self, candidate: Candidate, inspection: Any) -> dict[str, Any]:
+        known = inspection.known.get(candidate.fingerprint)
+        return {
+            **candidate.to_dict(),
+            "chosen": candidate is inspection.chosen,
+            "known_as": str(known.pk) if known else None,
+        }
 
 
 class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
-    """A CA. `cloudflare_id` is null until the edge knows it; `state` ends at `live`."""
+    """A CA. `cloudflare_id` is null until the edge knows it; `state` ends at `live`.
+
+    `expiry_threshold_days` is the nearest mark before its end that was reached and recorded.
+    """
 
     cloudflare_id = serializers.SerializerMethodField()
     client_issuers = serializers.SerializerMethodField()
     account = AccountRefSerializer()
     owner_team = TeamRefSerializer(allow_null=True)
+    replaces = CaRefSerializer(allow_null=True)
+    replaced_by = CaRefSerializer(allow_null=True)
+    expiry_threshold_days = serializers.SerializerMethodField()
     uploaded_by = serializers.CharField(source="uploaded_by_label")
     findings = serializers.ListField(child=serializers.DictField(), help_text="Cautions at the upload.")
     facts = serializers.DictField()
@@ -113,13 +141,17 @@ class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
         model = CertificateAuthority
         fields = (
             "id", "cloudflare_id", "account", "name", "state", "state_reason", "fingerprint", "ski",
-            "not_before", "not_after", "client_issuers", "owner_team", "reason", "facts", "findings",
-            "pem", "uploaded_by", "created_at", "live_at", "deleted_at", "delete_reason",
+            "not_before", "not_after", "expiry_threshold_days", "client_issuers", "replaces", "replaced_by",
+            "owner_team", "reason", "facts", "findings", "pem", "uploaded_by", "created_at", "live_at", "deleted_at",
+            "delete_reason",
         )  # fmt: skip
         read_only_fields = fields
 
     def get_cloudflare_id(self, ca: CertificateAuthority) -> str | None:
         return ca.cloudflare_id or None
+
+    def get_expiry_threshold_days(self, ca: CertificateAuthority) -> int | None:
+        return min((notice.threshold_days for notice in ca.expiry_notices.all()), default=None)
 
     def get_client_issuers(self, ca: CertificateAuthority) -> str | None:
         return ca.client_issuers or None

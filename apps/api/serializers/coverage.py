@@ -106,3 +106,32 @@ def _ca(cell: Any) -> dict[str, Any]:
         "state": cell.state,
         "live_at": cell.since if cell.state == "live" else None,
     }
+
+
+class AsOfQuerySerializer(StrictSerializer):
+    """Which instant."""
+
+    account = serializers.CharField(required=False)
+    at = serializers.DateTimeField(help_text="ISO 8601; without an offset it is UTC.")
+
+
+class TrustedSerializer(serializers.Serializer[Any]):
+    """One CA that the edge listed then. `approved_by` is empty for an entry that nobody here approved."""
+
+    ca = serializers.CharField()
+    fingerprint = serializers.CharField()
+    from_at = serializers.DateTimeField()
+    until_at = serializers.DateTimeField(allow_null=True)
+    approved_by = serializers.CharField()
+    request = serializers.IntegerField(source="request_id", allow_null=True)
+
+
+class AsOfSerializer(serializers.Serializer[Any]):
+    """The edge as it was read at an instant. `known` is false before the zone was first read and in the future."""
+
+    at = serializers.DateTimeField()
+    known = serializers.BooleanField()
+    watched_since = serializers.DateTimeField(allow_null=True)
+    cas = TrustedSerializer(many=True)
+    rule = serializers.CharField(help_text="block, log, or empty")
+    pinned = serializers.BooleanField()

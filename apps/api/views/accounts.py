@@ -7,9 +7,10 @@ from rest_framework.response import Response
 
 from apps.api.base import ApiView, operation
 from apps.api.lookups import account_named
-from apps.api.serializers.accounts import AccountSerializer, ZoneSerializer
+from apps.api.serializers.accounts import AccountSerializer, SlotLimitBodySerializer, ZoneSerializer
 from apps.api.serializers.common import AccountQuerySerializer, PageQuerySerializer
-from apps.inventory.selectors import accounts, zones_of
+from apps.inventory.selectors import account_by_id, accounts, zones_of
+from apps.inventory.services import set_slot_limit
 
 
 class AccountsView(ApiView):
@@ -20,6 +21,17 @@ class AccountsView(ApiView):
     def get(self, request: Request) -> Response:
         self.query(request, PageQuerySerializer)
         return self.paged(request, accounts(), AccountSerializer)
+
+
+class SlotLimitView(ApiView):
+    @operation(
+        "accounts_slot_limit", tag="accounts", summary="Say how many CA slots the account has",
+        body=SlotLimitBodySerializer, answer=AccountSerializer, errors=(400, 403, 404),
+    )  # fmt: skip
+    def put(self, request: Request, account_id: str) -> Response:
+        body = self.body(request, SlotLimitBodySerializer)
+        account = set_slot_limit(by=self.actor(request), account_id=account_by_id(account_id).pk, **body)
+        return Response(AccountSerializer(account).data)
 
 
 class ZonesView(ApiView):

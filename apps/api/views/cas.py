@@ -36,7 +36,10 @@ class InspectView(ApiView):
     def post(self, request: Request) -> Response:
         body = self.body(request, InspectBodySerializer)
         account = account_named(body.get("account"))
-        inspection = inspect_upload(account=account, data=body["pem"], name=body["name"], now=timezone.now())
+        inspection = inspect_upload(
+            account=account, data=body["pem"], name=body["name"], now=timezone.now(),
+            choose=body["choose"], accept_expired=body["accept_expired"],
+        )  # fmt: skip
         return Response(InspectionSerializer(inspection).data)
 
 
@@ -47,7 +50,8 @@ class CasView(ApiView):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         query = self.query(request, CaQuerySerializer)
-        rows = cas_of(account_named(query.get("account"))).select_related("account", "owner_team")
+        rows = cas_of(account_named(query.get("account"))).select_related("account", "owner_team", "replaces")
+        rows = rows.prefetch_related("expiry_notices")
         wanted = query.get("state")
         rows = rows.filter(state=wanted) if wanted else rows.exclude(state=CaState.DELETED)
         return self.paged(request, rows, CaSerializer)
@@ -66,6 +70,9 @@ class CasView(ApiView):
             client_issuers=body["client_issuers"] or "",
             owner_team=body["owner_team"],
             reason=body["reason"],
+            replaces=ca_by_id(body["replaces"]) if body["replaces"] else None,
+            choose=body["choose"],
+            accept_expired=body["accept_expired"],
         )
         return Response(CaSerializer(ca).data, status=status.HTTP_201_CREATED)
 

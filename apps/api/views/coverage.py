@@ -12,11 +12,14 @@ from apps.api.lookups import account_named
 from apps.api.serializers.changes import ChangeSerializer, DriftSerializer
 from apps.api.serializers.common import AccountQuerySerializer
 from apps.api.serializers.coverage import (
+    AsOfQuerySerializer,
+    AsOfSerializer,
     AssociationQuerySerializer,
     AssociationRowSerializer,
     HostnameQuerySerializer,
     HostnameSerializer,
 )
+from apps.reconcile.history import as_of
 from apps.reconcile.selectors import change_by_id, drift_open, hostname_detail, hostname_rows
 
 PAGING = {"page", "page_size", "account"}
@@ -30,6 +33,18 @@ class HostnameView(ApiView):
     def get(self, request: Request, fqdn: str) -> Response:
         account = account_named(self.query(request, HostnameQuerySerializer).get("account"))
         return Response(HostnameSerializer(hostname_detail(account, fqdn)).data)
+
+
+class AsOfView(ApiView):
+    @operation(
+        "hostnames_as_of", tag="coverage", summary="Which CAs were trusted for a hostname at an instant, and by whom",
+        answer=AsOfSerializer, query=AsOfQuerySerializer, errors=(400, 404),
+    )  # fmt: skip
+    def get(self, request: Request, fqdn: str) -> Response:
+        query = self.query(request, AsOfQuerySerializer)
+        account = account_named(query.get("account"))
+        row = hostname_detail(account, fqdn).row
+        return Response(AsOfSerializer(as_of(account, row.zone, row.hostname, query["at"])).data)
 
 
 class AssociationsView(ApiView):

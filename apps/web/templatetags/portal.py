@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from datetime import datetime
 from typing import Any
@@ -82,6 +83,19 @@ DRIFTS = {
     "unexpected": ("Unexpected", "extra", "warn"),
     "altered": ("Rule changed", "shieldoff", "warn"),
 }
+REHEARSALS = {
+    "accepted": ("Accepted", "ok", "ok"),
+    "accepted_not_pinned": ("Accepted, rule not pinned", "warn", "warn"),
+    "accepted_not_enforced": ("Accepted, not enforced", "shieldoff", "warn"),
+    "refused_issuer_not_pinned": ("Refused: issuer not pinned", "failed", "bad"),
+    "refused_no_association": ("Refused: no association", "failed", "bad"),
+    "refused_certificate": ("Refused: certificate", "failed", "bad"),
+}
+PROBES = {
+    "agrees": ("Agrees", "ok", "ok"),
+    "contradicts": ("Disagrees", "failed", "bad"),
+    "cannot_tell": ("Cannot tell", "unknown", "neu"),
+}
 TABLES = {
     "answer": ANSWERS,
     "association": ASSOCIATIONS,
@@ -91,6 +105,8 @@ TABLES = {
     "change": CHANGES,
     "step": STEPS,
     "drift": DRIFTS,
+    "rehearsal": REHEARSALS,
+    "probe": PROBES,
 }
 
 
@@ -184,6 +200,15 @@ def time_left(until: datetime | None) -> str:
 
 
 @register.filter
+def expires_in(until: datetime) -> str:
+    """`expires in 28 days`, `expires today`, `expired 3 days ago`."""
+    left = until - timezone.now()
+    if left.total_seconds() <= 0:
+        return "expired today" if left.days == -1 else f"expired {plural(-left.days - 1, 'day')} ago"
+    return f"expires in {plural(left.days, 'day')}" if left.days else "expires today"
+
+
+@register.filter
 def expires_soon(until: datetime | None) -> bool:
     return until is not None and (until - timezone.now()).days < 90
 
@@ -193,6 +218,12 @@ def fingerprint(value: str) -> SafeString:
     """A SHA-256 in 16 groups of four."""
     groups = [value[i : i + 4].upper() for i in range(0, len(value), 4)]
     return format_html_join("", "<span>{}</span>", ((group,) for group in groups))
+
+
+@register.filter
+def spaced_name(name: str) -> str:
+    """An RFC 4514 name with a blank after each comma that parts it, so that it can be read and may break there."""
+    return re.sub(r"(?<!\\)((?:\\\\)*),", r"\1, ", name)
 
 
 @register.filter
@@ -217,6 +248,15 @@ ACTS = {
     "ca:live": "saw the CA live",
     "ca:push_failed": "could not send the CA",
     "ca:retried": "tried the upload again",
+    "ca:upload_sent": "sent the CA to Cloudflare",
+    "ca:deletion_sent": "sent the deletion to Cloudflare",
+    "ca:answer_lost": "got no answer and reads on",
+    "ca:write_refused": "was refused by Cloudflare",
+    "ca:replacement_set": "said that it takes over from another CA",
+    "ca:overlap_requested": "asked for the new CA on every hostname",
+    "ca:clients_confirmed": "confirmed that the clients moved",
+    "ca:release_requested": "asked for the hostnames to leave the CA",
+    "ca:expiry_reached": "saw the CA come near its end",
     "ca:deletion_requested": "asked for the CA to be deleted",
     "ca:deletion_parked": "stopped the deletion",
     "ca:deleted": "deleted the CA",
@@ -242,6 +282,10 @@ ACTS = {
     "break_glass:reviewed": "closed the review",
     "drift:found": "found drift",
     "drift:resolved": "saw the drift end",
+    "probe:setting_changed": "changed the probing of the account",
+    "probe:asked": "asked for a probe",
+    "probe:contradicts": "found that the probe disagrees",
+    "probe:contradiction_ended": "saw the probe's contradiction end",
     "edge:list_changed_outside": "found the list changed outside the portal",
     "edge:rule_changed_outside": "found a block rule changed outside the portal",
 }

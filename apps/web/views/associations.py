@@ -13,6 +13,7 @@ from apps.identity.models import Team
 from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
 from apps.planning.answer import Answer
+from apps.probing.selectors import probe_contradictions
 from apps.reconcile.selectors import columns, drift_open, edge_freshness, hostname_rows, tallies
 from apps.web.context import actor_of
 from apps.web.csvs import csv_response
@@ -59,6 +60,7 @@ def _values(request: HttpRequest, account: Account) -> dict[str, Any]:
         "answers": [(answer.value, ANSWERS[answer.value][0]) for answer in Answer],
         "teams": Team.objects.all(),
         "drift": list(drift_open(account)),
+        "contradictions": probe_contradictions(account),
         "locked_out": [row for row in everything if row.answer == "locked_out"],
         "slots": slots,
         "line": expiry_line(slots),

@@ -30,6 +30,15 @@ def page_of(request: HttpRequest, rows: QuerySet[Any] | Sequence[Any], size: int
     return Paginator(rows, size).get_page(request.GET.get("page"))
 
 
+def pasted_or_chosen(request: HttpRequest) -> bytes | str:
+    """What a form with the fields `pem` and `file` holds: the file if there is one, cut off above the gate's limit."""
+    chosen = request.FILES.get("file")
+    if chosen is not None and chosen.size:
+        return chosen.read(70_000)
+    # A browser sends text fields with CRLF, whatever was pasted.
+    return request.POST.get("pem", "").replace("\r\n", "\n")
+
+
 def back_to(request: HttpRequest, fallback: str) -> str:
     """Where a small form on many pages returns to: a path of our own, never another site."""
     target = request.POST.get("next", "")

@@ -1,4 +1,4 @@
-"""Certificate authorities: list, detail, upload."""
+"""Certificate authorities: list, detail, retry, delete. Uploading is in `uploads`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,15 @@ from uuid import UUID
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from apps.audit.selectors import events_matching
 from apps.authorities.models import CertificateAuthority
-from apps.authorities.selectors import ca_by_id, cas_of, inspect_upload, slots_of
-from apps.authorities.services import admit_ca, retry_ca
+from apps.authorities.selectors import ca_by_id, cas_of, certificate_of, slots_of
+from apps.authorities.services import retry_ca
 from apps.coverage.selectors import open_requests, uses_of
 from apps.coverage.services import retire_ca
 from apps.errors import Invalid
-from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.reconcile.selectors import edge_freshness, hostname_rows
 from apps.web.context import actor_of
@@ -26,9 +24,6 @@ from apps.web.plots import validity_bar
 from apps.web.views.base import account_of, page_of
 
 MOVING = {"queued", "pushing", "deleting"}
-# The form asks, and "unknown" is an answer; the service refuses where none was given.
-ISSUERS = {"self": "self", "unknown": ""}
-UPLOAD_FIELDS = ("name", "owner_team", "reason", "client_issuers")
 
 
 @require_GET
@@ -61,7 +56,7 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
     may_audit = actor.may(Permission.AUDIT_READ)
     return {
         "ca": ca,
-        "facts": ca.facts,
+        "facts": certificate_of(ca),
         "bar": validity_bar(ca.not_before, ca.not_after),
         "moving": ca.state in MOVING,
         "page": page_of(request, [(row, next(c for c in row.cells if c.ca and c.ca.pk == ca.pk)) for row in rows]),
@@ -74,6 +69,8 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
         "request_count": requests,
         "events": events_matching(subject_type="ca", subject_id=str(ca.pk))[:12] if may_audit else [],
         "may_audit": may_audit,
+        "successor": ca.replaced_by,
+        "notice": ca.expiry_notices.order_by("threshold_days").first(),
         "freshness": edge_freshness(ca.account),
         **more,
     }
@@ -86,65 +83,6 @@ def pem(_request: HttpRequest, ca_id: UUID) -> HttpResponse:
     response = HttpResponse(ca.pem, content_type="application/x-pem-file")
     response["Content-Disposition"] = f'attachment; filename="ca-{ca.fingerprint[:12]}.pem"'
     return response
-
-
-@require_POST
-def inspect(request: HttpRequest) -> HttpResponse:
-    """What was read and checked, for the upload form. Nothing is stored."""
-    actor_of(request).require(Permission.CA_UPLOAD)
-    return render(request, "cas/_inspection.html", _inspected(request))
-
-
-def _inspected(request: HttpRequest) -> dict[str, Any]:
-    data = _upload_data(request)
-    if not data:
-        return {"slots": slots_of(account_of(request))}
-    seen = inspect_upload(account=account_of(request), data=data, name=request.POST.get("name", ""), now=timezone.now())
-    facts = seen.certificate
-    counts = {word: sum(f.severity == word for f in seen.findings) for word in ("passed", "caution", "refuse")}
-    bar = validity_bar(facts.not_before, facts.not_after) if facts else None
-    return {"seen": seen, "facts": facts, "bar": bar, "counts": counts, "slots": seen.slots, "now": timezone.now()}
-
-
-def _upload_data(request: HttpRequest) -> bytes | str:
-    chosen = request.FILES.get("file")
-    if chosen is not None and chosen.size:
-        return chosen.read(70_000)
-    # A browser sends text fields with CRLF, whatever was pasted.
-    return request.POST.get("pem", "").replace("\r\n", "\n")
-
-
-@require_http_methods(["GET", "POST"])
-def upload(request: HttpRequest) -> HttpResponse:
-    actor, account = actor_of(request), account_of(request)
-    actor.require(Permission.CA_UPLOAD)
-    values: dict[str, Any] = {"teams": Team.objects.all(), "errors": {}, "form": {}}
-    if request.method == "GET":
-        return render(request, "cas/upload.html", {**values, "slots": slots_of(account)})
-    form = {name: request.POST.get(name, "") for name in UPLOAD_FIELDS}
-    values |= {"form": form, **_inspected(request)}
-    if "check" in request.POST:
-        return render(request, "cas/upload.html", {**values, "pem": _kept_pem(request, values)})
-    try:
-        ca = admit_ca(
-            by=actor, account=account, name=form["name"], data=_upload_data(request), reason=form["reason"],
-            client_issuers=ISSUERS.get(form["client_issuers"], "unanswered"),
-            owner_team=Team.objects.filter(slug=form["owner_team"]).first(),
-        )  # fmt: skip
-    except Invalid as refused:
-        values |= {"errors": refused.details, "pem": _kept_pem(request, values)}
-        return render(request, "cas/upload.html", values, status=400)
-    messages.success(request, f"{ca.name} is queued for upload.")
-    return redirect("ca", ca_id=ca.pk)
-
-
-def _kept_pem(request: HttpRequest, values: dict[str, Any]) -> str:
-    """What was typed, unless it held a private key: that is not shown again."""
-    seen = values.get("seen")
-    if seen and any(finding.check == "private_key" for finding in seen.findings):
-        return ""
-    # A browser sends text fields with CRLF, whatever was pasted.
-    return request.POST.get("pem", "").replace("\r\n", "\n")
 
 
 @require_POST

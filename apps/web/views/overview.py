@@ -8,7 +8,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from apps.authorities.selectors import slots_of
+from apps.authorities.selectors import cas_ending, slots_of
 from apps.coverage.selectors import open_requests, requests_by, requests_waiting_for
 from apps.outbox.selectors import parked_entries
 from apps.reconcile.selectors import drift_open, edge_freshness, hostname_rows, tallies
@@ -33,6 +33,7 @@ def overview(request: HttpRequest) -> HttpResponse:
         "total": len(rows),
         "drift": drift_open(account)[:5],
         "slots": slots,
+        "ending": [(ca, ca.expiry_notices.all()[0], ca.replaced_by) for ca in cas_ending(account)],
         "line": expiry_line(slots),
         "freshness": edge_freshness(account),
         "parked": parked_entries().count(),

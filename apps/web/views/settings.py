@@ -17,8 +17,10 @@ from apps.identity.models import ApiToken
 from apps.identity.services import create_token, revoke_token
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
-from apps.inventory.services import add_account, replace_token, set_mode
+from apps.inventory.services import add_account, replace_token, set_mode, set_slot_limit
 from apps.outbox.models import OutboxEntry
+from apps.probing.selectors import setting_of
+from apps.probing.services import set_probing
 from apps.web.context import actor_of
 from apps.web.views.base import back_to
 
@@ -37,11 +39,16 @@ def accounts(request: HttpRequest) -> HttpResponse:
         else:
             messages.success(request, f"{account.name} is added and read now.")
             return redirect("accounts")
+    return _accounts_page(request, values)
+
+
+def _accounts_page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
     values["rows"] = [
         (account, slots_of(account), entries.get(account.pk), [(z, entries.get(z.pk)) for z in zones_of(account)])
         for account in all_accounts()
     ]
+    values["probing"] = {account.pk: setting_of(account) for account in all_accounts()}
     return render(request, "settings/accounts.html", values, status=400 if values["errors"] else 200)
 
 
@@ -55,6 +62,33 @@ def account_token(request: HttpRequest, account_id: UUID) -> HttpResponse:
 @require_POST
 def account_mode(request: HttpRequest, account_id: UUID) -> HttpResponse:
     set_mode(by=actor_of(request), account_id=account_id, mode=request.POST.get("mode", ""))
+    return redirect("accounts")
+
+
+@require_POST
+def account_probing(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    """Switch probing on or off. What was typed stays on the page when it is refused."""
+    form = {name: request.POST.get(name, "") for name in ("test_ranges", "reason")}
+    enabled = request.POST.get("enabled", "") == "on"
+    try:
+        set_probing(by=actor_of(request), account_id=account_id, enabled=enabled, **form)
+    except Invalid as refused:
+        given = {**form, "account": account_id, "enabled": enabled, "errors": refused.details}
+        return _accounts_page(request, {"errors": refused.details, "form": {}, "probing_form": given})
+    messages.success(request, f"Probing is {'on' if enabled else 'off'}.")
+    return redirect("accounts")
+
+
+@require_POST
+def account_slots(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    typed, reason = request.POST.get("slot_limit", "").strip(), request.POST.get("reason", "")
+    try:
+        limit = int(typed) if typed.isascii() and typed.isdigit() else -1
+        account = set_slot_limit(by=actor_of(request), account_id=account_id, slot_limit=limit, reason=reason)
+    except Invalid as refused:
+        slots = {"account": account_id, "slot_limit": typed, "reason": reason}
+        return _accounts_page(request, {"errors": refused.details, "form": {}, "slots_form": slots})
+    messages.success(request, f"{account.name} counts with {account.slot_limit} CA slots.")
     return redirect("accounts")
 
 

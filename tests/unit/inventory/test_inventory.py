@@ -20,6 +20,7 @@ from apps.inventory.services import (
     add_account,
     replace_token,
     set_mode,
+    set_slot_limit,
     store_account_failure,
     store_account_read,
     store_zone_failure,
@@ -166,3 +167,16 @@ def test_an_account_is_found_by_either_id() -> None:
     assert base_url_of(account).startswith("http")
     account.base_url = "https://edge.example/v4"
     assert base_url_of(account) == "https://edge.example/v4"
+
+
+def test_an_admin_sets_the_slot_limit_with_a_reason() -> None:
+    account, admin = make_account(), actor(Role.ADMIN)
+    with pytest.raises(Forbidden):
+        set_slot_limit(by=actor(Role.ENGINEER), account_id=account.pk, slot_limit=20, reason="Contract")
+    for number in (-1, 1001):
+        with pytest.raises(Invalid) as refused:
+            set_slot_limit(by=admin, account_id=account.pk, slot_limit=number, reason=" ")
+        assert set(refused.value.details) == {"slot_limit", "reason"}
+    assert set_slot_limit(by=admin, account_id=account.pk, slot_limit=20, reason=" Contract 7 ").slot_limit == 20
+    event = AuditEvent.objects.get(action="account:slot_limit_set")
+    assert (event.reason, event.before, event.after) == ("Contract 7", {"slot_limit": 5}, {"slot_limit": 20})

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
 
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.serialization import pkcs7, pkcs12
+from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509 import CertificateRevocationListBuilder, load_pem_x509_csr
 
 from apps.errors import Invalid
-from apps.pki.bundle import MAX_BYTES, BundleRefused, canonical_pem, read_bundle
+from apps.pki.bundle import MAX_BLOCKS, MAX_BYTES, BundleRefused, canonical_pem, read_bundle
+from apps.pki.der import read_element
 from apps.pki.findings import Severity
-from tests.certs import Made, make_csr
+from apps.pki.private_keys import holds_private_key
+from tests.certs import Made, make_ca, make_csr
+from tests.private_keys import private_keys
 from tests.unit.pki.conftest import Judge, finding, only
-from tests.unit.pki.raw import armour, tlv
+from tests.unit.pki.raw import armour, oid, tlv
 
 DASHES = "-----"
 
@@ -138,20 +140,52 @@ def test_containers_and_other_structures_are_named(judge: Judge, root: Made) -> 
     spki = root.key.public_key().public_bytes(
         serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    p7 = pkcs7.serialize_certificates([root.cert], serialization.Encoding.DER)
     cases = {
         "certificate_request": csr,
         "revocation_list": crl_der.public_bytes(serialization.Encoding.DER),
         "public_key": spki,
-        "pkcs7": p7,
     }
     for check, der in cases.items():
         assert only(judge(der), Severity.REFUSE) == [check]
         assert only(judge(armour(der)), Severity.REFUSE) == [check], "also behind a certificate's label"
     assert only(judge(make_csr()), Severity.REFUSE) == ["certificate_request"]
-    assert only(judge(armour(p7, "PKCS7")), Severity.REFUSE) == ["pkcs7"]
-    assert only(judge(b"\x30\x80" + p7[4:]), Severity.REFUSE) == ["pkcs7"], "BER as well"
     assert only(judge(tlv(0x30, tlv(2, b"\0" + b"\x99" * 128), tlv(2, b"\3"))), Severity.REFUSE) == ["public_key"]
+
+
+def test_pkcs7_is_unpacked_in_every_form(judge: Judge, root: Made, rsa_root: Made) -> None:
+    der = pkcs7.serialize_certificates([root.cert], serialization.Encoding.DER)
+    for form in (der, armour(der, "PKCS7"), armour(der, "CMS"), armour(der, "PKCS #7 SIGNED DATA"), armour(der)):
+        inspection = judge(form)
+        assert (inspection.verdict, only(inspection, Severity.NOTE)) == ("accept", ["unpacked"])
+        assert inspection.certificate is not None
+        assert (inspection.certificate.pem, inspection.certificate.der) == (root.pem, root.der)
+    both = judge(pkcs7.serialize_certificates([root.cert, rsa_root.cert], serialization.Encoding.DER))
+    assert {facts.fingerprint for facts in both.certificates} == {root.fingerprint, rsa_root.fingerprint}
+    assert (both.verdict, both.certificate) == ("caution", None)
+    mixed = judge(rsa_root.pem + armour(der, "PKCS7"))
+    assert [facts.fingerprint for facts in mixed.certificates] == [rsa_root.fingerprint, root.fingerprint]
+
+
+def test_pkcs7_in_ber_is_unpacked(judge: Judge, root: Made) -> None:
+    der = pkcs7.serialize_certificates([root.cert], serialization.Encoding.DER)
+    outer = read_element(der)
+    ber = b"\x30\x80" + outer.value + b"\0\0"
+    assert judge(ber).certificate == judge(root.der).certificate
+    assert judge(armour(ber, "PKCS7")).certificate == judge(root.der).certificate
+
+
+def test_pkcs7_without_certificates_is_refused(judge: Judge) -> None:
+    encrypted = tlv(0x30, oid("1.2.840.113549.1.7.3"), tlv(0xA0, tlv(0x30)))
+    for form in (encrypted, armour(encrypted, "PKCS7"), b"\x30\x80\x06"):
+        assert only(judge(form), Severity.REFUSE) == ["pkcs7"]
+
+
+def test_more_certificates_than_people_can_choose_from_are_refused(judge: Judge) -> None:
+    many = [make_ca(f"Root {number}").cert for number in range(MAX_BLOCKS + 1)]
+    der = pkcs7.serialize_certificates(many, serialization.Encoding.DER)
+    assert only(judge(der), Severity.REFUSE) == ["blocks"]
+    assert only(judge(armour(der, "PKCS7")), Severity.REFUSE) == ["blocks"]
+    assert len(judge(pkcs7.serialize_certificates(many[:-1], serialization.Encoding.DER)).certificates) == MAX_BLOCKS
 
 
 def test_every_bad_block_is_named_at_once(judge: Judge, root: Made) -> None:
@@ -171,68 +205,34 @@ def test_a_refusal_is_an_error_fit_for_a_form() -> None:
     assert refused.value.details == {"pem": [expected]}
 
 
-def private_keys(made: Made, rsa_made: Made) -> dict[str, bytes | str]:
-    """A private key in every form."""
-    none, secret = serialization.NoEncryption(), serialization.BestAvailableEncryption(b"canary")
-    pem, der = serialization.Encoding.PEM, serialization.Encoding.DER
-    pkcs1, pkcs8 = serialization.PrivateFormat.TraditionalOpenSSL, serialization.PrivateFormat.PKCS8
-    openssh = serialization.PrivateFormat.OpenSSH
-    openssh_pem = made.key.private_bytes(pem, openssh, none).decode()
-    openssh_body = base64.b64decode("".join(openssh_pem.splitlines()[1:-1]))
-    p12 = pkcs12.serialize_key_and_certificates(b"x", made.key, made.cert, None, secret)
-    pkcs8_der = made.key.private_bytes(der, pkcs8, none)
-    jwk = {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "d": "canary"}
-    return {
-        "PKCS#1": rsa_made.key.private_bytes(pem, pkcs1, none),
-        "PKCS#1 encrypted": rsa_made.key.private_bytes(pem, pkcs1, secret),
-        "PKCS#1 DER": rsa_made.key.private_bytes(der, pkcs1, none),
-        "PKCS#8": made.key_pem,
-        "PKCS#8 encrypted": made.key.private_bytes(pem, pkcs8, secret),
-        "PKCS#8 DER": pkcs8_der,
-        "PKCS#8 DER encrypted": made.key.private_bytes(der, pkcs8, secret),
-        "PKCS#8 DER cut off": rsa_made.key.private_bytes(der, pkcs8, none)[:-9],
-        "SEC1": made.key.private_bytes(pem, pkcs1, none),
-        "SEC1 DER": made.key.private_bytes(der, pkcs1, none),
-        "DSA": "-----BEGIN DSA PRIVATE KEY-----\ncanary\n-----END DSA PRIVATE KEY-----\n",
-        "OpenSSH": openssh_pem,
-        "OpenSSH behind another label": armour(openssh_body),
-        "PuTTY": "PuTTY-User-Key-File-3: ssh-ed25519\nPrivate-Lines: 1\ncanary\n",
-        "PGP": "-----BEGIN PGP PRIVATE KEY BLOCK-----\ncanary\n",
-        "PKCS#12": p12,
-        "PKCS#12 in base64": base64.b64encode(p12),
-        "Java keystore": b"\xfe\xed\xfe\xed\0\0\0\2canary",
-        "JWK": json.dumps(jwk),
-        "JWK, symmetric": json.dumps({"keys": [{"kty": "oct", "k": "canary"}]}),
-        "JWK inside JSON": json.dumps(json.dumps(jwk)),
-        "XML": "<RSAKeyValue><Modulus>AA</Modulus><InverseQ>canary</InverseQ></RSAKeyValue>",
-        "behind a certificate's label": armour(pkcs8_der),
-        "behind an unknown label": armour(pkcs8_der, "NOTHING"),
-        "bare base64": base64.b64encode(pkcs8_der),
-        "JSON string": json.dumps(made.key_pem),
-        "Kubernetes secret": "tls.key: " + base64.b64encode(made.key_pem.encode()).decode(),
-        "UTF-16": b"\xff\xfe" + made.key_pem.encode("utf-16-le"),
-        "UTF-16 cut off": b"\xff\xfe" + made.key_pem.encode("utf-16-le")[:-1],
-        "UTF-16 without mark": made.key_pem.encode("utf-16-le"),
-        "label broken over lines": made.key_pem.replace("PRIVATE KEY", "PRIVATE\n> KEY"),
-        "small letters": made.key_pem.lower(),
-        "mail quotes": "> " + made.key_pem.replace("\n", "\n> "),
-    }
-
-
-def test_a_private_key_of_any_form_ends_the_reading(judge: Judge, root: Made, rsa_root: Made) -> None:
-    for case, key in private_keys(root, rsa_root).items():
+def test_a_private_key_of_any_form_ends_the_reading(judge: Judge) -> None:
+    for case, key in private_keys().items():
         inspection = judge(key)
         assert only(inspection, Severity.REFUSE) == ["private_key"], case
         assert (len(inspection.findings), inspection.certificates) == (1, ()), case
 
 
+def test_a_key_in_a_field_for_text_is_recognised(root: Made) -> None:
+    for case, key in private_keys().items():
+        text = key if isinstance(key, str) else key.decode("latin-1")
+        assert holds_private_key(text), case
+    assert holds_private_key("0\0" * 9 + "0\3\2\1\1"), "the tenth of several structures"
+    for harmless in (
+        "",
+        "0\0" * 20,
+        "Partners Root G2",
+        "0 upper limit",
+        "We rotate the private key in May.",
+        root.pem,
+    ):
+        assert not holds_private_key(harmless)
+
+
 @pytest.mark.parametrize("order", ["key first", "key last"])
-def test_a_key_beside_a_certificate_refuses_the_whole_upload(
-    order: str, judge: Judge, root: Made, rsa_root: Made
-) -> None:
-    for case, key in private_keys(root, rsa_root).items():
-        if case.startswith("UTF-16") or "bare base64" in case or case == "PKCS#12 in base64":
-            continue  # these forms cannot stand beside PEM text
+def test_a_key_beside_a_certificate_refuses_the_whole_upload(order: str, judge: Judge, root: Made) -> None:
+    for case, key in private_keys().items():
+        if case.startswith("UTF-16"):
+            continue  # cannot stand beside text in another encoding
         key = key.encode() if isinstance(key, str) else key
         if b"-----" not in key and key[:1] in {b"\x30", b"\xfe"}:
             parts = [key, root.der] if order == "key first" else [root.der, key]

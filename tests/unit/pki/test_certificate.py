@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID
 
 from apps.errors import Invalid
-from apps.pki.certificate import CertificateUnreadable, read_certificate
+from apps.pki.certificate import CertificateUnreadable, read_certificate, signed_by
 from apps.pki.der import DerError, read_element, read_oid
 from apps.pki.names import mixes_scripts, safe_text
 from tests.certs import CLIENT_AUTH, Made, make_ca, make_leaf
@@ -164,17 +164,15 @@ def test_reading_in_threads_leaves_the_warning_filters_alone(root: Made) -> None
 UNREADABLE = {
     "empty": b"",
     "garbage": b"\x30\x03\x02\x01\x01",
-    "extension twice": raw.raw_certificate(extensions=[raw.BASIC_CONSTRAINTS] * 2),
-    "constraints malformed": raw.raw_certificate(extensions=[("2.5.29.19", True, b"\x30\x01")]),
-    "false with a path length": raw.raw_certificate(extensions=[("2.5.29.19", True, bytes.fromhex("3003020100"))]),
-    "false written out": raw.raw_certificate(extensions=[("2.5.29.19", True, bytes.fromhex("3003010100"))]),
-    "X.400 name": raw.raw_certificate(
-        extensions=[raw.BASIC_CONSTRAINTS, ("2.5.29.17", False, bytes.fromhex("3002a300"))]
-    ),
-    "algorithms differ": raw.raw_certificate(outer_oid="1.2.840.10045.4.3.3"),
     "version 8": raw.raw_certificate(version=7),
     "fractional seconds": raw.raw_certificate(dates=(raw.DEFAULT_DATES[0], b"\x18\x1120500101000000.5Z")),
     "zone offset": raw.raw_certificate(dates=(raw.DEFAULT_DATES[0], b"\x17\x11490101000000+0100")),
+    "no seconds": raw.raw_certificate(dates=(raw.DEFAULT_DATES[0], b"\x17\x0b4901010000Z")),
+    "four-digit year as UTCTime": raw.raw_certificate(dates=(raw.DEFAULT_DATES[0], b"\x17\x0f20500101000000Z")),
+    "serial number empty": raw.raw_certificate(serial=b""),
+    "serial number padded": raw.raw_certificate(serial=b"\0\0\7"),
+    "negative serial number padded": raw.raw_certificate(serial=b"\xff\xff"),
+    "zero padded": raw.raw_certificate(serial=b"\0\0"),
 }
 
 
@@ -187,11 +185,32 @@ def test_unreadable_certificates_are_one_kind_of_error(case: str) -> None:
     assert refused.value.advice.endswith(".")
 
 
-def test_the_error_names_the_fault_where_it_is_known() -> None:
-    known = {"extension twice": "twice", "X.400 name": "cannot be read", "algorithms differ": "two different"}
-    for case, words in known.items():
-        with pytest.raises(CertificateUnreadable, match=words):
-            read_certificate(UNREADABLE[case])
+FAULTY = {
+    "extension twice": ([raw.BASIC_CONSTRAINTS] * 2, "twice"),
+    "constraints malformed": ([("2.5.29.19", True, b"\x30\x01")], "damaged"),
+    "false with a path length": ([("2.5.29.19", True, bytes.fromhex("3003020100"))], "damaged"),
+    "false written out": ([("2.5.29.19", True, bytes.fromhex("3003010100"))], "damaged"),
+    "true written as 1": ([("2.5.29.19", True, bytes.fromhex("3003010101"))], "damaged"),
+    "X.400 name": ([raw.BASIC_CONSTRAINTS, ("2.5.29.17", False, bytes.fromhex("3002a300"))], "X.400"),
+    "key usage malformed": ([raw.BASIC_CONSTRAINTS, ("2.5.29.15", True, b"\x03\x00")], "damaged"),
+}
+
+
+@pytest.mark.parametrize("case", FAULTY)
+def test_a_faulty_extension_is_a_fact_and_the_rest_is_still_read(case: str) -> None:
+    extensions, words = FAULTY[case]
+    facts = read_certificate(raw.raw_certificate(extensions=extensions))
+    assert words in facts.extensions_fault
+    assert (facts.is_ca, facts.ski, facts.has_key_usage) == (None, "", False)
+    assert (facts.subject, facts.key_label) == ("CN=Raw", "ECDSA P-256")
+
+
+def test_who_signed_whom_is_told_by_the_signature(root: Made, rsa_root: Made) -> None:
+    below = read_certificate(make_ca("Issuing", issuer=root).der)
+    assert signed_by(below, read_certificate(root.der)) == "valid"
+    assert signed_by(below, read_certificate(rsa_root.der)) == "invalid"
+    assert signed_by(below, read_certificate(make_ca("Test Root").der)) == "invalid"
+    assert signed_by(read_certificate(make_ca(key="ed25519").der), below) == "unchecked"
 
 
 @pytest.mark.parametrize(
