@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.driver import TEMPO, Driver
-from tests.portal_process import PortalProcess
+from tests.faults.portals import FaultPortal
 
 HERE = Path(__file__).parent
 # What only a PostgreSQL server can suffer is collected only where there is one: CI runs both.
@@ -23,13 +23,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module")
-def portal() -> Iterator[PortalProcess]:
-    with PortalProcess(**TEMPO) as running:
+def portal(request: pytest.FixtureRequest) -> Iterator[FaultPortal]:
+    with FaultPortal(**TEMPO, **getattr(request.module, "ENVIRONMENT", {})) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def running(portal: PortalProcess) -> Iterator[Driver]:
+def running(portal: FaultPortal) -> Iterator[Driver]:
     driver = Driver(portal)
     yield driver
     driver.close()

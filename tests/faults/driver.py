@@ -14,7 +14,8 @@ import httpx
 
 from tests.certs import make_ca
 from tests.faults.model import violations
-from tests.portal_process import PortalProcess, wait_for
+from tests.faults.portals import FaultPortal
+from tests.portal_process import wait_for
 from tests.sandbox_server import SandboxProcess
 
 MARKS = {
@@ -26,11 +27,11 @@ MARKS = {
 }
 ENDED = ("done", "failed", "partly_done", "stale", "rejected", "withdrawn")
 LIST_PATH = "hostname_associations"
-# One call ends after this many seconds; a lease is over after three times as long.
+# One call ends after this many seconds; a lease is over after twice as long.
 TEMPO = {
     "BYOCA_EDGE_DEADLINE_S": "3",
     "BYOCA_PREVIEW_DEADLINE_S": "3",
-    "BYOCA_LEASE_S": "9",
+    "BYOCA_LEASE_S": "6",
     "BYOCA_SWEEP_INTERVAL_S": "5",
 }
 
@@ -38,9 +39,12 @@ TEMPO = {
 class Edge(SandboxProcess):
     """The stand-in that `up` started, by its control port. Its life is not ours."""
 
-    def __init__(self, portal: PortalProcess) -> None:
+    def __init__(self, portal: FaultPortal) -> None:
         super().__init__(portal.folder / "sandbox")
         self.origin = portal.edge_origin
+
+    def has_holds(self) -> bool:
+        return bool(self._control("GET", "holds?wait_s=0")["holds"])
 
 
 def ok(answer: httpx.Response) -> Any:
@@ -51,7 +55,7 @@ def ok(answer: httpx.Response) -> Any:
 class Driver:
     """One running portal, its people and its edge."""
 
-    def __init__(self, portal: PortalProcess) -> None:
+    def __init__(self, portal: FaultPortal) -> None:
         self.portal = portal
         self.edge = Edge(portal)
         self.tokens = {str(self.edge.state()["tokens"][0]["id"])}
@@ -170,6 +174,10 @@ class Driver:
             lambda: next((pid for pid, args in self.portal.children().items() if MARKS[name] in args), 0), within_s=60
         )
         return found
+
+    def broker_pid(self) -> int:
+        """Process id of the broker: of `up`'s own, or of the server that the tests started for REDIS_URL."""
+        return self.portal.redis.pid if self.portal.redis else self.part("broker")
 
     def pool(self) -> list[int]:
         """The worker's children, which run the tasks."""

@@ -22,6 +22,8 @@ RULES = re.compile(r"/client/v4/zones/([0-9a-f]+)/rulesets(/.*)?$")
 UPLOAD = re.compile(r"/client/v4/accounts/[0-9a-f]+/mtls_certificates$")
 # A list is replaced over a reading of the same run that is younger than this, one lease and one call at most.
 FRESH_S = 30.0
+# A worker that was stopped for longer than its lease has lost it: that its call is still on the wire cannot be excluded.
+LEASE_S = 6.0
 # A call that is on its way when something is decided may still arrive.
 IN_FLIGHT = timedelta(seconds=6)
 # Answers that a fault changed and a careful client may believe all the same.
@@ -81,6 +83,17 @@ class Call:
     @property
     def is_write(self) -> bool:
         return self.method in {"PUT", "POST", "PATCH", "DELETE"}
+
+    @property
+    def cut(self) -> bool:
+        """Whether its sender was gone before the body was whole: such a call never has an effect."""
+        if not self.row["body"] or self.row["applied"]:
+            return False
+        try:
+            json.loads(self.row["body"])
+        except ValueError:
+            return True
+        return False
 
     @property
     def good(self) -> bool:
@@ -153,7 +166,7 @@ def violations(
     intent = Intent(list(audit))
     tokens = set(portal_tokens)
     rows = [Call(row) for row in calls]
-    ours = [row for row in rows if row.row["origin"] == "api" and row.row["token_id"] in tokens]
+    ours = [row for row in rows if row.row["origin"] == "api" and row.row["token_id"] in tokens and not row.cut]
     found = [f"INV-9: {call} breaks the API: {call.row['violation']}" for call in ours if call.row["violation"]]
     found += _chain(intent.events)
     found += _lists(intent, rows, ours)
@@ -242,13 +255,13 @@ def _others(rules: list[dict[str, Any]] | None) -> list[tuple[str, ...]]:
 
 
 def _overlaps(ours: list[Call]) -> list[str]:
-    """INV-16: one writer of a pair at a time."""
+    """INV-16: one writer of a pair at a time, unless the first was stopped past its lease (INV-17)."""
     found = []
     last: dict[tuple[str, str], Call] = {}
     for call in sorted((c for c in ours if c.method == "PUT" and c.pair), key=lambda c: c.started):
         pair = call.pair or ("", "")
         before = last.get(pair)
-        if before and before.ended > call.started:
+        if before and before.ended > call.started and call.started - before.started < LEASE_S:
             found.append(f"INV-16: {call} begins while {before} is on its way")
         if before is None or call.ended > before.ended:
             last[pair] = call
