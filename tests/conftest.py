@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-
-# Settings read the environment once, at import: so this comes before Django is set up.
-os.environ.setdefault("BYOCA_DATA_DIR", tempfile.mkdtemp(prefix="byoca-tests-"))
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byoca_portal.settings")
 
 import pytest
 from django.db import connections

@@ -10,7 +10,7 @@ from apps.authorities.states import HOLDING
 from apps.inventory.models import Account
 from apps.inventory.selectors import slot_certificates
 from apps.pki.bundle import BundleRefused, read_bundle
-from apps.pki.certificate import CertificateFacts, CertificateUnreadable, read_certificate
+from apps.pki.certificate import CertificateFacts, CertificateUnreadable, read_sound_certificate
 from apps.pki.findings import Finding, Severity
 from apps.pki.issuing import Relation, member, relation
 
@@ -49,7 +49,7 @@ def _slots(account: Account, fingerprint: str) -> Iterator[_Slot]:
 
 def _read(name: str, page: str, pem: str, seen: set[str]) -> Iterator[_Slot]:
     try:
-        facts = read_certificate(read_bundle(pem).ders[0])
+        facts = read_sound_certificate(read_bundle(pem).ders[0])
     except (BundleRefused, CertificateUnreadable):
         return
     if facts.fingerprint not in seen:

@@ -115,6 +115,14 @@ def read_certificate(der: bytes) -> CertificateFacts:
             raise CertificateUnreadable from None
 
 
+def read_sound_certificate(der: bytes) -> CertificateFacts:
+    """As `read_certificate`, for one whose extensions are going to be believed: a fault in them is refused too."""
+    facts = read_certificate(der)
+    if facts.extensions_fault or not facts.signature_algorithms_agree:
+        raise CertificateUnreadable
+    return facts
+
+
 def load_quietly(der: bytes) -> x509.Certificate:
     """The certificate of DER that `read_certificate` has read before, without warnings about odd serials."""
     with quiet():

@@ -43,6 +43,7 @@ class Member:
 
     facts: CertificateFacts
     cert: x509.Certificate
+    signed: bytes
     subject: Rdns
     issuer: Rdns
     authority_serial: int | None
@@ -60,12 +61,14 @@ class Member:
 
 
 def member(facts: CertificateFacts) -> Member:
-    """Prepare a certificate that was read by `read_certificate`."""
+    """Prepare a certificate that was read by `read_sound_certificate`."""
     cert = load_quietly(facts.der)
     signed = next(read_element(facts.der).children())
     parts = [part for part in signed.children() if part.tag != CONTEXT_0]
     serial, issuers = _authority(cert)
-    return Member(facts, cert, folded_name(parts[4]), folded_name(parts[2]), serial, issuers, _texts(parts[4]))
+    return Member(
+        facts, cert, signed.whole, folded_name(parts[4]), folded_name(parts[2]), serial, issuers, _texts(parts[4])
+    )
 
 
 def relation(child: Member, parent: Member) -> Relation:
@@ -74,7 +77,7 @@ def relation(child: Member, parent: Member) -> Relation:
         return Relation.OTHER_NAME
     if _key_differs(child, parent):
         return Relation.OTHER_KEY
-    return _signature(child.cert, parent)
+    return _signature(child, parent)
 
 
 def folded_name(element: Element) -> Rdns:
@@ -119,23 +122,24 @@ def _key_differs(child: Member, parent: Member) -> bool:
     return bool(child.authority_issuers) and parent.issuer not in child.authority_issuers
 
 
-def _signature(cert: x509.Certificate, parent: Member) -> Relation:
+def _signature(child: Member, parent: Member) -> Relation:
     """A hash that can be forged, or an algorithm unknown here, proves nothing: it is UNCHECKED, not bad."""
     if not parent.facts.key_usable or parent.facts.key_size > MAX_RSA_BITS:
         return Relation.UNCHECKED
+    cert = child.cert
     try:
         digest, scheme = cert.signature_hash_algorithm, cert.signature_algorithm_parameters
         if digest is not None and not isinstance(digest, _SOUND_HASHES):
             return Relation.UNCHECKED
-        return _verified(cert, parent.cert.public_key(), digest, scheme)
+        return _verified(child, parent.cert.public_key(), digest, scheme)
     except InvalidSignature:
         return Relation.BAD_SIGNATURE
     except (ValueError, TypeError, UnsupportedAlgorithm):
         return Relation.UNCHECKED
 
 
-def _verified(cert: x509.Certificate, key: object, digest: hashes.HashAlgorithm | None, scheme: object) -> Relation:
-    signature, signed = cert.signature, cert.tbs_certificate_bytes
+def _verified(child: Member, key: object, digest: hashes.HashAlgorithm | None, scheme: object) -> Relation:
+    signature, signed = child.cert.signature, child.signed
     if isinstance(key, rsa.RSAPublicKey) and isinstance(scheme, padding.PKCS1v15 | padding.PSS) and digest:
         key.verify(signature, signed, scheme, digest)
     elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(scheme, ec.ECDSA):

@@ -9,7 +9,7 @@ from datetime import datetime
 from apps.errors import Invalid
 from apps.pki import rehearsal_words as words
 from apps.pki.bundle import BundleRefused, read_bundle
-from apps.pki.certificate import CertificateFacts, read_certificate
+from apps.pki.certificate import CertificateFacts, read_sound_certificate
 from apps.pki.chain import Problem, Search, find_paths, path_problems
 from apps.pki.extensions import ANY_USAGE, CLIENT_AUTH
 from apps.pki.issuing import Member, Relation, member, relation
@@ -95,7 +95,7 @@ def _read(data: bytes | str) -> list[CertificateFacts]:
         unique = dict.fromkeys(read_bundle(data).ders)
     except BundleRefused as refused:
         raise BundleRefused(tuple(words.for_clients(finding) for finding in refused.findings)) from None
-    return [read_certificate(der) for der in unique]
+    return [read_sound_certificate(der) for der in unique]
 
 
 def _client_of(given: list[CertificateFacts]) -> CertificateFacts:

@@ -17,7 +17,7 @@ from apps.errors import Invalid
 from apps.inventory.models import Account, EdgeRules, Zone
 from apps.inventory.selectors import edge_lists_of, zones_of
 from apps.pki.bundle import BundleRefused, read_bundle
-from apps.pki.certificate import CertificateFacts, CertificateUnreadable, read_certificate
+from apps.pki.certificate import CertificateFacts, CertificateUnreadable, read_sound_certificate
 from apps.pki.rehearsal import Rehearsal, TrustedCa, Verdict, rehearse
 from apps.pki.rehearsal_words import Reason
 from apps.planning.hostnames import HostnameRefused, canonical, zone_of
@@ -173,7 +173,7 @@ def _certificate_of(col: Column) -> CertificateFacts | None:
     """Of several certificates in one slot, the first: that is how Cloudflare names the slot."""
     pem = col.ca.pem if col.ca else col.edge.pem if col.edge else ""
     try:
-        return read_certificate(read_bundle(pem).ders[0])
+        return read_sound_certificate(read_bundle(pem).ders[0])
     except (BundleRefused, CertificateUnreadable):
         return None
 

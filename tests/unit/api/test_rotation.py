@@ -66,7 +66,14 @@ def test_the_steps_are_read_and_refused_in_order(engineer: Caller, account: Acco
     path = f"/cas/{old.pk}/rotation/"
     seen = engineer.send("GET", path).json()
     assert (seen["step"], seen["new"], seen["hostnames"], seen["cover_request"]) == ("upload", None, [], None)
-    asked = {"kind": "cover", "ca": str(old.pk), "hostnames": ["api.pay.example"], "reason": "x", "mode": "block"}
+    asked = {
+        "kind": "cover",
+        "ca": str(old.pk),
+        "hostnames": ["api.pay.example"],
+        "reason": "x",
+        "mode": "block",
+        "override": "x",
+    }
     assert engineer.send("POST", "/requests/", asked).status_code == 201
     for part in ("", "confirm/", "release/"):
         refused = engineer.send("POST", path + part, {"reason": "x"})

@@ -43,7 +43,9 @@ class Desk:
         self.zones = {zone.name: zone for zone in Zone.objects.filter(account=self.account)}
         for name, mode in zip(NAMES, ("block", "log", "verify"), strict=True):
             self.approve(
-                create_request(by=self.owner, kind="cover", ca=self.old, mode=mode, text=name, reason="Launch")
+                create_request(
+                    by=self.owner, kind="cover", ca=self.old, mode=mode, text=name, reason="Launch", override="x"
+                )
             )
         self.see(self.old, *NAMES)
 
@@ -167,7 +169,9 @@ def test_nothing_is_asked_twice_and_a_withdrawn_overlap_can_be_asked_again(desk:
 
 def test_what_is_under_the_new_ca_already_is_left_out_so_that_its_mode_stays(desk: Desk) -> None:
     new = desk.upload()
-    desk.approve(create_request(by=desk.owner, kind="cover", ca=new, mode="block", text=NAMES[0], reason="Early"))
+    desk.approve(
+        create_request(by=desk.owner, kind="cover", ca=new, mode="block", text=NAMES[0], reason="Early", override="x")
+    )
     desk.see(new, NAMES[0])
     request = request_overlap(by=desk.engineer, ca_id=desk.old.pk, reason="x")
     assert sorted(row.hostname for row in request.hostnames.all()) == list(NAMES[1:])

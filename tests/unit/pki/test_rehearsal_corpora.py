@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.errors import Invalid
-from apps.pki.certificate import CertificateFacts, CertificateUnreadable, read_certificate
+from apps.pki.certificate import CertificateFacts, CertificateUnreadable, read_sound_certificate
 from apps.pki.chain import find_paths, path_problems
 from apps.pki.issuing import member
 from apps.pki.rehearsal import Rehearsal, TrustedCa, rehearse
@@ -23,12 +23,12 @@ from tests.unit.pki.test_corpora import ROOTS, VECTORS
 DURING = datetime(2026, 1, 1, tzinfo=UTC)
 ROOT = make_ca("Root")
 LEAF = make_leaf(issuer=ROOT)
-TRUSTED = TrustedCa("root", "Root", read_certificate(ROOT.der))
+TRUSTED = TrustedCa("root", "Root", read_sound_certificate(ROOT.der))
 
 
 def readable(name: str, der: bytes) -> CertificateFacts | None:
     try:
-        return read_certificate(der)
+        return read_sound_certificate(der)
     except CertificateUnreadable:
         assert "DSA" in name  # inherited parameters, which no modern library reads
         return None
@@ -73,17 +73,17 @@ def test_every_vector_as_an_issuer() -> None:
     known = []
     for _, data in VECTORS:
         try:
-            known.append(read_certificate(data))
+            known.append(read_sound_certificate(data))
         except CertificateUnreadable:
             continue
-    crowd = TrustedCa("root", "Root", read_certificate(ROOT.der), tuple(known))
+    crowd = TrustedCa("root", "Root", read_sound_certificate(ROOT.der), tuple(known))
     result = survives(LEAF.pem, crowd)
     assert result is not None
     assert result.verdicts[0].path
 
 
 def test_real_roots_as_cas() -> None:
-    cas = [TrustedCa(str(at), f"CA {at}", read_certificate(_der(pem))) for at, pem in enumerate(ROOTS)]
+    cas = [TrustedCa(str(at), f"CA {at}", read_sound_certificate(_der(pem))) for at, pem in enumerate(ROOTS)]
     result = survives(LEAF.pem, *cas)
     assert result is not None
     assert (result.accepting, len(result.verdicts)) == ((), len(ROOTS))

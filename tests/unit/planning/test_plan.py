@@ -57,11 +57,11 @@ def test_each_part_of_an_effect_counts(name: str) -> None:
     [
         (
             ReplaceList.of(A, frozenset(), frozenset([API])),
-            "Send the list of CA aaaaaaaaaaaa: add 1 hostname, 1 in all.",
+            "Send the list of aaaaaaaaaaaa: add 1 hostname, 1 in all.",
         ),
         (
             ReplaceList.of(A, frozenset([API, APP]), frozenset()),
-            "Send the list of CA aaaaaaaaaaaa: remove 2 hostnames, 0 in all.",
+            "Send the list of aaaaaaaaaaaa: remove 2 hostnames, 0 in all.",
         ),
         (ReadBackLists((A,)), "Read 1 list back."),
         (ReadBackLists((A, B)), "Read 2 lists back."),

@@ -58,7 +58,15 @@ class Desk:
         at_edge(self.ca, self.zone, *hostnames)
         EdgeList.objects.filter(zone=self.zone).update(changed_at=changed)
         rules = [
-            {"ref": "byoca-1", "action": action, "enabled": enabled, "expression": expression_for(hostnames, None)}
+            {
+                "id": "1",
+                "position": 0,
+                "description": "",
+                "ref": "byoca-1-0",
+                "action": action,
+                "enabled": enabled,
+                "expression": expression_for(hostnames, None),
+            }
         ]
         EdgeRules.objects.update_or_create(
             zone=self.zone,

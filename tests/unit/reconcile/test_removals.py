@@ -69,7 +69,9 @@ class Desk:
         self.edge = ObservedZone(self.zone.name, {key: frozenset() for key in self.keys})
 
     def ask(self, ca: CertificateAuthority) -> None:
-        request = create_request(by=self.owner, kind="cover", ca=ca, mode="block", text=NAME, reason="Launch")
+        request = create_request(
+            by=self.owner, kind="cover", ca=ca, mode="block", text=NAME, reason="Launch", override="x"
+        )
         request.state = "approved"
         request.save()
         write(request, by_label="engineer")
