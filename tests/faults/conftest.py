@@ -11,6 +11,8 @@ import pytest
 from tests.faults.driver import TEMPO, Driver
 from tests.faults.portals import FaultPortal
 
+# What a test may have switched.
+PLAIN = {"down": False, "latency_ms": 0, "association_lag_s": 0}
 HERE = Path(__file__).parent
 # What only a PostgreSQL server can suffer is collected only where there is one: CI runs both.
 collect_ignore = [] if os.environ.get("DATABASE_URL", "").startswith("postgres") else ["test_postgresql.py"]
@@ -40,5 +42,5 @@ def driver(running: Driver) -> Iterator[Driver]:
     """The module's portal; whatever the test did to it, its history must be good and its edge is left well."""
     yield running
     running.edge.clear_faults()
-    running.edge.switch(down=False, latency_ms=0)
+    running.edge.switch(**PLAIN)
     assert running.violations() == []

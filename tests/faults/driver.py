@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Callable
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from byoca_portal.supervisor.folder import broker_socket
 from tests.certs import make_ca
 from tests.faults.model import violations
 from tests.faults.portals import FaultPortal
-from tests.portal_process import wait_for
+from tests.portal_process import ROOT, wait_for
 from tests.sandbox_server import SandboxProcess
 
 MARKS = {
@@ -166,6 +168,41 @@ class Driver:
         rows = self.edge.requests(origin="all")
         return int(rows[-1]["seq"]) if rows else 0
 
+    # The portal's own code, in a process of its own
+
+    def python(self, code: str, *arguments: str) -> str:
+        """Run `code` with Django set up as in the portal's processes. Returns what it printed."""
+        ended = subprocess.run(
+            [sys.executable, "-c", f"import django; django.setup()\n{code}", *arguments],
+            cwd=ROOT, env=self._environment(), capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        return ended.stdout
+
+    @contextmanager
+    def more(self, *command: str, times: int = 1) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Further parts beside those of `up`, each in a session of its own."""
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "byoca_portal", "--quiet", *command], cwd=ROOT,
+                env=self._environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            for _ in range(times)
+        ]  # fmt: skip
+        try:
+            yield started
+        finally:
+            for process in started:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _environment(self) -> dict[str, str]:
+        edge = {"CLOUDFLARE_API_BASE_URL": self.edge.base_url, "DJANGO_SETTINGS_MODULE": "byoca_portal.settings"}
+        if self.portal.redis is None:
+            edge["BYOCA_BROKER_SOCKET"] = str(broker_socket(self.portal.folder))
+        return {**self.portal.environment, **edge}
+
     # Parts
 
     def part(self, name: str) -> int:
@@ -199,7 +236,7 @@ class Driver:
         os.killpg(self.part("worker"), signal.SIGKILL)
 
     @contextmanager
-    def stopped(self, *pids: int) -> Any:
+    def stopped(self, *pids: int) -> Iterator[None]:
         """SIGSTOP, and SIGCONT at the end."""
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
@@ -207,10 +244,8 @@ class Driver:
             yield
         finally:
             for pid in pids:
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
-                except ProcessLookupError:
-                    continue
 
     # Judgement
 

@@ -22,7 +22,7 @@ RULES = re.compile(r"/client/v4/zones/([0-9a-f]+)/rulesets(/.*)?$")
 UPLOAD = re.compile(r"/client/v4/accounts/[0-9a-f]+/mtls_certificates$")
 # A list is replaced over a reading of the same run that is younger than this, one lease and one call at most.
 FRESH_S = 30.0
-# A worker that was stopped for longer than its lease has lost it: that its call is still on the wire cannot be excluded.
+# A worker stopped for longer than its lease has lost it; that its call is still on the wire cannot be excluded.
 LEASE_S = 6.0
 # A call that is on its way when something is decided may still arrive.
 IN_FLIGHT = timedelta(seconds=6)
