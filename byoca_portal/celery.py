@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from celery import Celery
+from celery.signals import worker_ready
 from kombu import Exchange, Queue
 
 from byoca_portal import env as environment
@@ -79,8 +80,8 @@ app.conf.update(
     task_default_routing_key="push",
     task_create_missing_queues=False,
     task_routes={
-        "reconcile.tick": {"queue": "maintenance", "routing_key": "maintenance"},
-        "probing.tick": {"queue": "maintenance", "routing_key": "maintenance"},
+        name: {"queue": "maintenance", "routing_key": "maintenance"}
+        for name in ("reconcile.tick", "reconcile.check_tokens", "probing.tick")
     },
     worker_enable_remote_control=False,
     worker_send_task_events=False,
@@ -102,3 +103,9 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["apps.probing", "apps.reconcile"])
+
+
+@worker_ready.connect
+def _check_tokens(**_signal: object) -> None:
+    """A worker that starts has tokens looked at: a permission that was taken away shows before somebody needs it."""
+    app.send_task("reconcile.check_tokens", queue="maintenance", expires=300)

@@ -69,3 +69,13 @@ def database(folder: Path) -> dict[str, object]:
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": options}
     config = env.db_url_config(url)
     return {**config, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
+
+
+def redis_url(folder: Path) -> str:
+    """The Redis beside the broker, as redis-py takes it: REDIS_URL, or the embedded server's socket. Empty when the
+    messages travel through the filesystem."""
+    if url := env.str("REDIS_URL", default=""):
+        return url
+    if env.str("BYOCA_BROKER", default="") == "filesystem":
+        return ""
+    return f"unix://{env.str('BYOCA_BROKER_SOCKET', default=str(folder / 'broker' / 'valkey.sock'))}"

@@ -213,6 +213,9 @@ BYOCA_EDGE_DEADLINE_S = env.float("BYOCA_EDGE_DEADLINE_S", default=30.0)
 BYOCA_PREVIEW_DEADLINE_S = env.float("BYOCA_PREVIEW_DEADLINE_S", default=6.0)
 # Every zone and account is read once per interval; the answer turns Unknown after 15 minutes without a read.
 BYOCA_SWEEP_INTERVAL_S = env.float("BYOCA_SWEEP_INTERVAL_S", default=15.0 if not DEPLOYED else 120.0)
+# Cloudflare's published limit, in calls per token and five minutes. Each account uses a share of it, 50 % by default.
+BYOCA_CALL_LIMIT = env.int("BYOCA_CALL_LIMIT", default=1200)
+BYOCA_BUDGET_REDIS_URL = environment.redis_url(DATA_DIR)
 # Longer than one call to Cloudflare, renewed by each: what a worker on a lost host holds is free after this.
 BYOCA_LEASE_S = env.float("BYOCA_LEASE_S", default=BYOCA_EDGE_DEADLINE_S * 1.5)
 

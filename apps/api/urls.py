@@ -17,6 +17,7 @@ from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnV
 from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
 from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView
 from apps.api.views.fallback import UnknownPathView
+from apps.api.views.holds import FreezeWindowsView, FreezeWindowView, LiftView, StopsView
 from apps.api.views.probes import HostnameProbeView
 from apps.api.views.rehearsals import RehearsalsView
 from apps.api.views.requests import (
@@ -44,6 +45,10 @@ urlpatterns = [
     path("v1/accounts/", AccountsView.as_view(), name="accounts"),
     path("v1/accounts/<str:account_id>/slot-limit/", SlotLimitView.as_view(), name="slot-limit"),
     path("v1/zones/", ZonesView.as_view(), name="zones"),
+    path("v1/stops/", StopsView.as_view(), name="stops"),
+    path("v1/stops/<int:stop_id>/lift/", LiftView.as_view(), name="stop-lift"),
+    path("v1/freeze-windows/", FreezeWindowsView.as_view(), name="freeze-windows"),
+    path("v1/freeze-windows/<int:window_id>/", FreezeWindowView.as_view(), name="freeze-window"),
     path("v1/cas/inspect/", InspectView.as_view(), name="inspect"),
     path("v1/cas/", CasView.as_view(), name="cas"),
     path("v1/cas/<str:ca_id>/", CaView.as_view(), name="ca"),

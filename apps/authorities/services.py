@@ -261,15 +261,21 @@ def begin_write(*, by: Actor, ca_id: UUID) -> CertificateAuthority:
 
 
 @transaction.atomic
-def end_write(*, by: Actor, ca_id: UUID, why: str, unknown: bool) -> None:
-    """The write brought no answer to go on with. `unknown`: it may have happened, so a read comes before the next."""
+def end_write(*, by: Actor, ca_id: UUID, why: str, unknown: bool, attempted: bool = True) -> None:
+    """The write brought no answer to go on with. `unknown`: it may have happened, so a read comes before the next.
+
+    Not `attempted`: it was held back before it could do anything, and counts as no attempt.
+    """
     ca = _locked(ca_id)
+    attempt = ca.write_attempts
     ca.state_reason = why
     if not unknown:
         ca.write_sent_at = None
-    ca.save(update_fields=["state_reason", "write_sent_at"])
-    action = "ca:answer_lost" if unknown else "ca:write_refused"
-    _record(by, action, ca, details={"attempt": ca.write_attempts, "why": why})
+    if not attempted:
+        ca.write_attempts -= 1
+    ca.save(update_fields=["state_reason", "write_sent_at", "write_attempts"])
+    action = "ca:answer_lost" if unknown else "ca:write_refused" if attempted else "ca:write_held_back"
+    _record(by, action, ca, details={"attempt": attempt, "why": why})
 
 
 @transaction.atomic

@@ -17,7 +17,7 @@ import httpx
 from apps.cloudflare.answers import Answer, parse
 from apps.cloudflare.associations import Associations
 from apps.cloudflare.certificates import Certificates
-from apps.cloudflare.errors import CloudflareError, Unauthorized, Unreachable
+from apps.cloudflare.errors import CloudflareError, RateLimited, Unauthorized, Unreachable
 from apps.cloudflare.exchange import FAULTS, Exchange, meaning
 from apps.cloudflare.headers import ratelimit, ray_of
 from apps.cloudflare.refusals import refusal
@@ -32,7 +32,10 @@ MAX_BODY_BYTES = 5 * 1024 * 1024
 
 @dataclass(frozen=True)
 class CallRecord:
-    """What one call was, without anything secret. Durations in seconds; `status` is 0 when no answer came."""
+    """What one call was, without anything secret. Durations in seconds; `status` is 0 when no answer came.
+
+    `ratelimit_*` come from the answer's headers; `retry_after_s` is set when the call was refused for its rate.
+    """
 
     method: str
     path: str
@@ -41,14 +44,18 @@ class CallRecord:
     duration_s: float
     ratelimit_remaining: int | None = None
     ratelimit_reset_s: int | None = None
+    ratelimit_quota: int | None = None
+    ratelimit_window_s: int | None = None
+    retry_after_s: float | None = None
 
 
 class Client:
     """The Cloudflare API for one token. A context manager; make it after a fork, use it in one thread.
 
     `deadline_s` bounds a whole call, from the name lookup to the last byte of the body. `max_body_bytes` counts after
-    decompression. `on_response` is told of every call, also of those that failed. Proxy settings of the environment
-    are not used. Raises Unauthorized for a token that cannot be sent, Unreachable for a base URL that is none.
+    decompression. `before_call` is asked before every call and may raise to hold it back; `on_response` is told of
+    every call, also of those that failed. Proxy settings of the environment are not used. Raises Unauthorized for a
+    token that cannot be sent, Unreachable for a base URL that is none.
     """
 
     def __init__(
@@ -59,6 +66,7 @@ class Client:
         deadline_s: float = 30.0,
         max_body_bytes: int = MAX_BODY_BYTES,
         transport: httpx.BaseTransport | None = None,
+        before_call: Callable[[], None] | None = None,
         on_response: Callable[[CallRecord], None] | None = None,
     ) -> None:
         self.last_call: CallRecord | None = None
@@ -75,6 +83,7 @@ class Client:
         self._deadline_s = deadline_s
         self._max_body_bytes = max_body_bytes
         self._transport = transport or DeadlineTransport()
+        self._before_call = before_call
         self._on_response = on_response
         self.certificates = Certificates(self)
         self.associations = Associations(self)
@@ -99,22 +108,21 @@ class Client:
     def call(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, body: Mapping[str, Any] | None = None
     ) -> Answer:
-        """Make one call and return its envelope's content. Raises a CloudflareError and nothing else."""
+        """Make one call and return its envelope's content. Raises a CloudflareError, or what `before_call` raised."""
+        if self._before_call:
+            self._before_call()
         started = time.monotonic()
         exchange, fault = self._exchange(method, path, query, body, started + self._deadline_s)
-        ray = ray_of(exchange.headers)
-        left, reset = ratelimit(exchange.headers)
-        self.last_call = CallRecord(method, path, exchange.status, ray, time.monotonic() - started, left, reset)
+        if fault:
+            fault.status, fault.ray = exchange.status, ray_of(exchange.headers)
+        outcome = fault or _understood(method, path, exchange)
+        self.last_call = _record(method, path, exchange, outcome, time.monotonic() - started)
         if self._on_response:
             self._on_response(self.last_call)
-        if fault:
+        if isinstance(outcome, CloudflareError):
             # Raised here and not where it was caught: the network's exception must not travel along as its context.
-            fault.status, fault.ray = exchange.status, ray
-            raise fault
-        answer = parse(exchange.status, exchange.headers, exchange.content, ray)
-        if refused := refusal(method, path, exchange.status, exchange.headers, answer, ray):
-            raise refused
-        return answer
+            raise outcome
+        return outcome
 
     def _exchange(
         self,
@@ -160,3 +168,31 @@ def _checked_token(value: str) -> str:
             "The stored API token is empty or holds characters that no token has. Ask an admin to replace it."
         )
     return value
+
+
+def _understood(method: str, path: str, exchange: Exchange) -> Answer | CloudflareError:
+    """What a complete exchange means."""
+    ray = ray_of(exchange.headers)
+    try:
+        answer = parse(exchange.status, exchange.headers, exchange.content, ray)
+    except CloudflareError as error:
+        return error
+    return refusal(method, path, exchange.status, exchange.headers, answer, ray) or answer
+
+
+def _record(
+    method: str, path: str, exchange: Exchange, outcome: Answer | CloudflareError, duration_s: float
+) -> CallRecord:
+    limit = ratelimit(exchange.headers)
+    return CallRecord(
+        method=method,
+        path=path,
+        status=exchange.status,
+        ray=ray_of(exchange.headers),
+        duration_s=duration_s,
+        ratelimit_remaining=limit.left,
+        ratelimit_reset_s=limit.reset_s,
+        ratelimit_quota=limit.quota,
+        ratelimit_window_s=limit.window_s,
+        retry_after_s=outcome.retry_after_s if isinstance(outcome, RateLimited) else None,
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import NamedTuple
 
 import httpx
 
@@ -26,12 +27,24 @@ def ray_of(headers: httpx.Headers) -> str:
     return plain(headers.get("cf-ray", ""), 64)
 
 
-def ratelimit(headers: httpx.Headers) -> tuple[int | None, int | None]:
-    """Calls left and seconds until the window ends, from `Ratelimit: "default";r=50;t=30`."""
-    value = headers.get("ratelimit", "")
-    found = [re.search(rf";\s*{key}=([0-9]{{1,9}})\b", value) for key in ("r", "t")]
-    left, seconds = (int(match.group(1)) if match else None for match in found)
-    return left, seconds
+class Ratelimit(NamedTuple):
+    """Calls left, seconds until the window ends, and the policy's calls per window; None for what is not said."""
+
+    left: int | None
+    reset_s: int | None
+    quota: int | None
+    window_s: int | None
+
+
+def ratelimit(headers: httpx.Headers) -> Ratelimit:
+    """From `Ratelimit: "default";r=50;t=30` and `Ratelimit-Policy: "default";q=1200;w=300`."""
+    state, policy = headers.get("ratelimit", ""), headers.get("ratelimit-policy", "")
+    return Ratelimit(_number(state, "r"), _number(state, "t"), _number(policy, "q"), _number(policy, "w"))
+
+
+def _number(value: str, key: str) -> int | None:
+    match = re.search(rf";\s*{key}=([0-9]{{1,9}})\b", value)
+    return int(match.group(1)) if match else None
 
 
 def retry_after_s(headers: httpx.Headers) -> float:

@@ -7,6 +7,7 @@ https://www.encode.io/httpcore/network-backends/
 
 from __future__ import annotations
 
+import functools
 import queue
 import socket
 import ssl
@@ -22,6 +23,12 @@ DEADLINE = "deadline"
 WRITE_BYTES = 64 * 1024
 
 
+@functools.cache
+def _trust_store() -> ssl.SSLContext:
+    """One per process: reading the root certificates takes longer than most calls, and a client is made per run."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class DeadlineTransport(httpx.BaseTransport):
     """Takes the deadline, in `time.monotonic()` seconds, from the request's extensions. For one thread.
 
@@ -30,9 +37,7 @@ class DeadlineTransport(httpx.BaseTransport):
 
     def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
         self._network = DeadlineNetwork()
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=ssl_context or httpx.create_ssl_context(trust_env=False), network_backend=self._network
-        )
+        self._pool = httpcore.ConnectionPool(ssl_context=ssl_context or _trust_store(), network_backend=self._network)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         self._network.deadline = request.extensions[DEADLINE]

@@ -20,6 +20,7 @@ class Permission(StrEnum):
     REQUEST_CREATE_ANY_TEAM = "request:create_any_team"
     RUN_RETRY = "run:retry"
     TOKEN_CREATE = "token:create"  # noqa: S105  (a permission's name)
+    WRITES_STOP = "writes:stop"
 
 
 class Role(StrEnum):
@@ -49,11 +50,14 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.REQUEST_CREATE,
             Permission.REQUEST_CREATE_ANY_TEAM,
             Permission.RUN_RETRY,
+            Permission.WRITES_STOP,
         }
     ),
     Role.APPROVER: frozenset(READ | {Permission.AUDIT_READ, Permission.REQUEST_APPROVE}),
     Role.AUDITOR: frozenset(READ | {Permission.AUDIT_READ}),
-    Role.ADMIN: frozenset(READ | {Permission.ACCOUNT_MANAGE, Permission.AUDIT_READ, Permission.RUN_RETRY}),
+    Role.ADMIN: frozenset(
+        READ | {Permission.ACCOUNT_MANAGE, Permission.AUDIT_READ, Permission.RUN_RETRY, Permission.WRITES_STOP}
+    ),
     Role.RESPONDER: frozenset(READ | {Permission.BREAK_GLASS}),
 }
 
@@ -76,6 +80,7 @@ WHO_CAN: dict[Permission, str] = {
     Permission.REQUEST_APPROVE: "a security engineer or a reviewer who did not ask for the change",
     Permission.REQUEST_CREATE: "an app owner or a security engineer",
     Permission.RUN_RETRY: "a security engineer or an administrator",
+    Permission.WRITES_STOP: "a security engineer or an administrator",
 }
 
 

@@ -27,6 +27,10 @@ class Account(models.Model):
     token_state = models.CharField(max_length=16, choices=TokenState.choices, default=TokenState.UNKNOWN)
     mode = models.CharField(max_length=16, choices=Mode.choices, default=Mode.READ_ONLY)
     slot_limit = models.PositiveSmallIntegerField(default=5)
+    call_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: BYOCA_CALL_LIMIT")
+    call_share_percent = models.PositiveSmallIntegerField(default=50)
+    scope_check = models.JSONField(default=list)
+    scope_checked_at = models.DateTimeField(null=True, blank=True)
     quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
@@ -38,6 +42,11 @@ class Account(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def scope_troubled(self) -> bool:
+        """Whether the last check of the token found a permission that lacks, or one too many."""
+        return any(row["result"] in {"failed", "excess"} for row in self.scope_check)
 
 
 class Zone(models.Model):
@@ -122,3 +131,91 @@ class EdgeRules(models.Model):
 
     def __str__(self) -> str:
         return f"{self.zone}: {len(self.rules)} rules"
+
+
+class CallBudget(models.Model):
+    """What is left of one Cloudflare token's request budget, for every process of the portal (`budget.py`).
+
+    The key is a keyed hash of the token. The pause lives here so that no loss of Redis can end it early; `counts`
+    (calls per slot of time) is used only while Redis does not answer. Times are the database's own.
+    """
+
+    token_hash = models.CharField(max_length=64, primary_key=True)
+    paused_until = models.DateTimeField(null=True, blank=True)
+    pause_reason = models.TextField(blank=True)
+    published_limit = models.PositiveIntegerField(null=True, blank=True)
+    counts = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"Budget {self.token_hash[:8]}"
+
+
+class Stop(models.Model):
+    """Somebody stopped all writes: everywhere, in one account, or in one zone. Kept after it was lifted."""
+
+    class Scope(models.TextChoices):
+        EVERYTHING = "everything"
+        ACCOUNT = "account"
+        ZONE = "zone"
+
+    scope = models.CharField(max_length=12, choices=Scope.choices)
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, null=True, blank=True, related_name="stops")
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, null=True, blank=True, related_name="stops")
+    reason = models.TextField()
+    stopped_by_label = models.CharField(max_length=200)
+    stopped_at = models.DateTimeField(auto_now_add=True)
+    lifted_by_label = models.CharField(max_length=200, blank=True)
+    lifted_at = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta:
+        ordering = ("-stopped_at",)
+
+    def __str__(self) -> str:
+        return f"Writes are stopped {self.where}"
+
+    @property
+    def where(self) -> str:
+        """`everywhere`, or `in <name>`."""
+        return f"in {self.zone or self.account}" if self.zone or self.account else "everywhere"
+
+    @property
+    def why(self) -> str:
+        """The reason as a sentence."""
+        return self.reason if self.reason.endswith((".", "!", "?")) else f"{self.reason}."
+
+
+class FreezeWindow(models.Model):
+    """When approved changes may or may not be sent, in the wall clock of a time zone (`windows.py`).
+
+    Weekly: `weekdays` (0 is Monday) with `opens` and `closes`, past midnight when `closes` is not later. Once:
+    `starts_at` to `ends_at`. Without a zone it holds for the whole account.
+    """
+
+    class Effect(models.TextChoices):
+        DENY = "deny"
+        ALLOW = "allow"
+
+    class Repeats(models.TextChoices):
+        WEEKLY = "weekly"
+        ONCE = "once"
+
+    account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="freeze_windows")
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, null=True, blank=True, related_name="freeze_windows")
+    name = models.CharField(max_length=120)
+    effect = models.CharField(max_length=8, choices=Effect.choices, default=Effect.DENY)
+    repeats = models.CharField(max_length=8, choices=Repeats.choices)
+    timezone = models.CharField(max_length=64)
+    weekdays = models.JSONField(default=list)
+    opens = models.TimeField(null=True, blank=True)
+    closes = models.TimeField(null=True, blank=True)
+    starts_at = models.DateTimeField(null=True, blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    created_by_label = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    removed_at = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta:
+        ordering = ("created_at", "pk")
+
+    def __str__(self) -> str:
+        return self.name

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from apps.errors import NotFound
 from apps.inventory.credentials import decrypt
@@ -26,6 +26,19 @@ def account_by_id(account_id: UUID | str) -> Account:
     found = found or Account.objects.filter(cloudflare_id=str(account_id)).first()
     if found is None:
         raise NotFound("No such account. Pick one from the list of accounts.", field="account")
+    return found
+
+
+def zone_by_reference(reference: str) -> Zone:
+    """By the portal's id, Cloudflare's, or its name, among the zones that are listed. Raises NotFound."""
+    rows = Zone.objects.filter(vanished_at=None).select_related("account")
+    try:
+        found = rows.filter(pk=reference).first()
+    except (ValidationError, ValueError):
+        found = None
+    found = found or rows.filter(Q(cloudflare_id=reference) | Q(name=reference.lower())).first()
+    if found is None:
+        raise NotFound("No such zone. Pick one from the list of zones.", field="zone")
     return found
 
 

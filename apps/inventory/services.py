@@ -24,7 +24,8 @@ ACCOUNT_ID = re.compile(r"[0-9a-f]{32}\Z")
 SLOT_LIMIT_MAX = 1000
 
 
-def _require_manager(by: Actor) -> None:
+def require_manager(by: Actor) -> None:
+    """Administrators, and the command line of whoever runs the portal. Raises Forbidden."""
     if by.via != "cli":
         by.require(Permission.ACCOUNT_MANAGE)
 
@@ -35,7 +36,7 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
 
     Raises Invalid for a malformed id, a missing token, or an account that exists already.
     """
-    _require_manager(by)
+    require_manager(by)
     problems: dict[str, list[str]] = {}
     if not name.strip():
         problems["name"] = ["Give the account a name that people here know."]
@@ -56,30 +57,31 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
     record(
         by=by, action="account:added", subject=("account", account.pk, account.name), account=account.pk, after=after
     )
-    _make_all_due(account)
+    make_all_due(account)
     return account
 
 
 @transaction.atomic
 def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     """Store another token and try everything again with it. The old one is not readable afterwards."""
-    _require_manager(by)
+    require_manager(by)
     if not token.strip():
         raise Invalid("Paste an API token of this account.", field="token")
     account = Account.objects.select_for_update().get(pk=account_id)
     account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
     account.token_state = Account.TokenState.UNKNOWN
-    account.save(update_fields=["token_encrypted", "token_state"])
+    account.scope_checked_at = None
+    account.save(update_fields=["token_encrypted", "token_state", "scope_checked_at"])
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:token_replaced", subject=subject, account=account.pk)
-    _make_all_due(account)
+    make_all_due(account)
     return account
 
 
 @transaction.atomic
 def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
     """Open or close an account for writes. Closing acts before the next call to Cloudflare."""
-    _require_manager(by)
+    require_manager(by)
     if mode not in Account.Mode.values:
         raise Invalid("Use read_only or read_write.", field="mode")
     account = Account.objects.select_for_update().get(pk=account_id)
@@ -88,7 +90,31 @@ def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
     account.save(update_fields=["mode"])
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:mode_set", subject=subject, account=account.pk, before=before, after={"mode": mode})
-    _make_all_due(account)
+    make_all_due(account)
+    return account
+
+
+@transaction.atomic
+def set_budget(*, by: Actor, account_id: UUID, call_limit: int | None, call_share_percent: int) -> Account:
+    """How many calls Cloudflare allows this account's token in five minutes (None: the installation's default), and
+    which part of them the portal may make. Raises Invalid."""
+    require_manager(by)
+    problems: dict[str, list[str]] = {}
+    if call_limit is not None and not 20 <= call_limit <= 1_000_000:
+        problems["call_limit"] = [
+            "Give the calls per five minutes that Cloudflare allows, 20 or more, or leave it empty."
+        ]
+    if not 1 <= call_share_percent <= 100:
+        problems["call_share_percent"] = ["Give a share from 1 to 100 percent."]
+    if problems:
+        raise Invalid("The budget was not changed.", details=problems)
+    account = Account.objects.select_for_update().get(pk=account_id)
+    before = {"call_limit": account.call_limit, "call_share_percent": account.call_share_percent}
+    account.call_limit, account.call_share_percent = call_limit, call_share_percent
+    account.save(update_fields=["call_limit", "call_share_percent"])
+    after = {"call_limit": call_limit, "call_share_percent": call_share_percent}
+    subject = ("account", account.pk, account.name)
+    record(by=by, action="account:budget_set", subject=subject, account=account.pk, before=before, after=after)
     return account
 
 
@@ -99,7 +125,7 @@ def set_slot_limit(*, by: Actor, account_id: UUID, slot_limit: int, reason: str)
     The portal only counts with it. A limit below what is used stops uploads and takes nothing away.
     Raises Invalid with every problem at once.
     """
-    _require_manager(by)
+    require_manager(by)
     problems: dict[str, list[str]] = {}
     if not 0 <= slot_limit <= SLOT_LIMIT_MAX:
         problems["slot_limit"] = [f"Use a number from 0 to {SLOT_LIMIT_MAX}."]
@@ -118,7 +144,8 @@ def set_slot_limit(*, by: Actor, account_id: UUID, slot_limit: int, reason: str)
     return account
 
 
-def _make_all_due(account: Account) -> None:
+def make_all_due(account: Account) -> None:
+    """Everything of an account is looked at again, as soon as a worker is free."""
     mark_due(kind="account", subject_id=account.pk)
     for zone in account.zones.filter(vanished_at=None):
         mark_due(kind="zone", subject_id=zone.pk)

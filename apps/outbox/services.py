@@ -13,7 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Least, Now
+from django.db.models.functions import Greatest, Least, Now
 
 from apps.outbox.doorbell import ring_on_commit
 from apps.outbox.models import OutboxEntry
@@ -112,6 +112,19 @@ def defer(lease: Lease, *, delay_s: float, error: str, forget_attempts: bool = F
     """
     changes: dict[str, object] = {"attempts": 0} if forget_attempts else {}
     return _end(lease, min(max(delay_s, 0.0), MAX_DELAY_S), last_error=error, **changes)
+
+
+def postpone(lease: Lease, *, delay_s: float, why: str) -> bool:
+    """End a run that was not allowed to make its calls yet. It counts as no attempt, and as no failure.
+
+    Due at once if somebody asked meanwhile: their change may go where a sweep may not.
+    """
+    with transaction.atomic():
+        row = OutboxEntry.objects.select_for_update().filter(kind=lease.kind, subject_id=lease.subject_id).first()
+        if row is None or row.generation != lease.generation:
+            return False
+        delay = 0.0 if row.wanted != lease.wanted else min(max(delay_s, 0.0), MAX_DELAY_S)
+        return _end(lease, delay, attempts=Greatest(F("attempts") - 1, 0), last_error=why)
 
 
 def park(lease: Lease, *, reason: str) -> bool:

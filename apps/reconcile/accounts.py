@@ -6,6 +6,7 @@ our records.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -19,19 +20,24 @@ from apps.authorities.states import CaState
 from apps.cloudflare.certificates import Certificate
 from apps.cloudflare.client import Client
 from apps.cloudflare.errors import NotFoundAtEdge
+from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.errors import PortalError
+from apps.inventory.budget.gate import Purpose
+from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, Zone
 from apps.inventory.services import store_account_failure, store_account_read
+from apps.inventory.token_check import CALLS as TOKEN_CHECK_CALLS
+from apps.inventory.token_check import check_token, store_scope_check
 from apps.outbox.processes import this_process
-from apps.outbox.services import Lease, claim, defer, mark_due, park, settle
+from apps.outbox.services import Lease, claim, mark_due, park, postpone, settle
 from apps.reconcile.certificates import CaWriter
-from apps.reconcile.edge import client_for
-from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling
+from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s
+from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.observe import WORKER
 
 log = structlog.get_logger(__name__)
 
-GIVEN_UP_S = 60.0
+CHECK_TOKEN_EVERY = timedelta(days=1)
 
 
 def run_account(account_id: UUID) -> None:
@@ -46,28 +52,42 @@ def run_account(account_id: UUID) -> None:
     # A CA comes nearer to its end whether Cloudflare answers or not.
     record_expiry(by=WORKER, account=account, now=timezone.now())
     try:
-        with client_for(account, lease=lease) as client:
+        with client_for(account, lease=lease, purpose=_purpose(account)) as client:
             again_in_s = _bring_up_to_date(client, account, lease)
     except PortalError as error:
-        _handle(account, lease, error)
+        if (seconds := held_back_s(error)) is None:
+            _handle(account, lease, error)
+        else:
+            log.info("account_run_postponed", account=account.name, why=error.message)
+            postpone(lease, delay_s=seconds, why=error.message)
         return
     # Waiting for the edge is no failure: the next look is soon, and attempts are not counted.
-    settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S if again_in_s is None else again_in_s)
+    if again_in_s is None:
+        again_in_s = next_run_in_s(account, hold_on_account(account.pk))
+    settle(lease, next_in_s=again_in_s)
 
 
 def _handle(account: Account, lease: Lease, error: PortalError) -> None:
     how = handling(error, lease.attempts)
     log.warning("account_run_failed", account=account.name, error=error.message, kind=type(error).__name__)
     store_account_failure(account=account, error=error.message, token_broken=how.token_broken)
-    # Reading is never given up: the count begins again, so that only runs that were cut off can exhaust it.
-    delay_s = max(settings.BYOCA_SWEEP_INTERVAL_S, GIVEN_UP_S) if how.park else how.delay_s
-    defer(lease, delay_s=delay_s, error=error.message, forget_attempts=how.park)
+    try_again(lease, how, error)
 
 
-def _bring_up_to_date(client: Client, account: Account, lease: Lease) -> float | None:
+def _purpose(account: Account) -> Purpose:
+    """Deletions before uploads, and both before sweeps."""
+    if _in_state(account, CaState.DELETING):
+        return Purpose.REMOVAL
+    return Purpose.CHANGE if _in_state(account, CaState.QUEUED, CaState.PUSHING) else Purpose.SWEEP
+
+
+def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> float | None:
     """Returns the seconds until another run is wanted, or None when nothing is left to do."""
-    match(account, read_account(client, account))
-    if account.mode != Account.Mode.READ_WRITE:
+    _check_token(client, account)
+    client.gate.reserve(2)
+    zones = client.zones.list(account.cloudflare_id)
+    match(account, read_account(client, account, zones))
+    if hold_on_account(account.pk):
         return None
     writer = CaWriter(client, account, lease)
     waits = [writer.upload(ca) for ca in _in_state(account, CaState.QUEUED, CaState.PUSHING)]
@@ -75,7 +95,7 @@ def _bring_up_to_date(client: Client, account: Account, lease: Lease) -> float |
     if waits:
         try:
             # What was written, and what a full account holds instead (1489), is read again at once.
-            match(account, read_account(client, account))
+            match(account, read_account(client, account, zones))
         finally:
             writer.tell_refused()
     return min((wait for wait in waits if wait is not None), default=None)
@@ -85,9 +105,8 @@ def _in_state(account: Account, *states: CaState) -> list[CertificateAuthority]:
     return list(CertificateAuthority.objects.filter(account=account, state__in=states).order_by("created_at"))
 
 
-def read_account(client: Client, account: Account) -> tuple[Certificate, ...]:
-    """Read and store what the account holds. Zones whose lists must be read because of it become due."""
-    zones = client.zones.list(account.cloudflare_id)
+def read_account(client: Client, account: Account, zones: tuple[ZoneRecord, ...]) -> tuple[Certificate, ...]:
+    """Read what the account holds and store it with its zones. Zones that must be read because of it become due."""
     certificates = _completed(client, account, client.certificates.list(account.cloudflare_id))
     with transaction.atomic():
         known = set(account.edge_certificates.values_list("cloudflare_id", flat=True))
@@ -139,3 +158,21 @@ def match(account: Account, certificates: tuple[Certificate, ...]) -> None:
         if ca.cloudflare_id not in ids and settled:
             why = "Cloudflare no longer has this CA. Somebody deleted it outside the portal, or in another product."
             move_ca(by=WORKER, ca_id=ca.pk, target=CaState.GONE, action="ca:gone", why=why)
+
+
+def _check_token(client: EdgeClient, account: Account) -> None:
+    """Once a day, and after a token was stored: find out what it may do, before anything needs it."""
+    checked_at = account.scope_checked_at
+    if checked_at and timezone.now() - checked_at < CHECK_TOKEN_EVERY:
+        return
+    client.gate.reserve(TOKEN_CHECK_CALLS)
+    store_scope_check(by=WORKER, account=account, results=check_token(client, account))
+
+
+def ask_for_token_checks() -> None:
+    """Check every token anew, as a worker does when it starts; those checked within the hour stand."""
+    recent = timezone.now() - timedelta(hours=1)
+    for account in Account.objects.exclude(scope_checked_at__gt=recent):
+        with transaction.atomic():
+            Account.objects.filter(pk=account.pk).update(scope_checked_at=None)
+            mark_due(kind="account", subject_id=account.pk, urgent=False)

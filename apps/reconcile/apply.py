@@ -1,26 +1,30 @@
 """Sending a stored plan, call by call.
 
-Before each list goes out it is read again: if it is not the list the plan was made from, nothing is sent and the
-next run plans afresh. After each it is read back and compared as a set. The lease is asked for again right before
-every write, with room for one whole call.
+A list goes out only over a reading of the same list in the same lease that is a few seconds old at most (INV-10);
+an older one is read again, and if the list is not the one the plan was made from, nothing is sent and the next run
+plans afresh. After each write it is read back and compared as a set. Right before every write the lease is asked for
+again, with room for one whole call, and so is whether writing is allowed. So a list costs three calls in all, the
+rules three: read, write, read back.
 """
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 
 from django.conf import settings
 
-from apps.cloudflare.client import Client
-from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge
+from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge, RateLimited
 from apps.cloudflare.rules import Ruleset, RuleWrite
 from apps.errors import PortalError
-from apps.inventory.models import Account, EdgeList, Zone
+from apps.inventory.budget.gate import BudgetExhausted
+from apps.inventory.holds import hold_on_zone
+from apps.inventory.models import EdgeList, Zone
 from apps.outbox.services import Lease, holds
 from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.rule import DesiredRule, is_ours
-from apps.reconcile.edge import rule_states
+from apps.reconcile.edge import EdgeClient, Observation, observed_zone, rule_states
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import store_own_rules
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
@@ -40,26 +44,44 @@ class LeaseLost(PortalError):
     category = "conflict"
 
 
-class Applier:
-    """Applies one plan to one zone under one lease."""
+# A list read longer ago than this is read again before it is replaced.
+READ_FRESH_S = 5.0
 
-    def __init__(self, *, client: Client, zone: Zone, lease: Lease, keys: dict[str, str]) -> None:
+
+def calls_of(plan: PurePlan) -> int:
+    """How many calls a plan takes when nothing comes in between."""
+    return sum(len(step.cas) if isinstance(step, ReadBackLists) else 1 for step in plan.steps)
+
+
+class Applier:
+    """Applies one plan to one zone under one lease. `observation` is the reading the plan was made from, in this lease.
+
+    `seen` is what the edge showed last of each list, and when on the monotonic clock.
+    """
+
+    def __init__(
+        self, *, client: EdgeClient, zone: Zone, lease: Lease, keys: dict[str, str], observation: Observation
+    ) -> None:
         self.client = client
         self.zone = zone
         self.lease = lease
         self.keys = keys
-        self.ruleset: Ruleset | None = None
+        self.observation = observation
+        self.ruleset: Ruleset | None = observation.ruleset
         self.expected: dict[str, frozenset[str]] = {}
+        self.seen = {key: (names, observation.clock) for key, names in observation.zone.lists.items()}
 
     def run(self, stored: Plan, plan: PurePlan) -> Outcome:
-        """Apply every step. Raises CloudflareError with the failed step marked; the plan stays open then."""
+        """Apply every step. Raises CloudflareError with the failed step marked; the plan stays open then.
+
+        Raises BudgetExhausted when another process was asked to pause meanwhile, RateLimited when this one was.
+        """
         rows = list(stored.steps.all())
-        self.ruleset = self.client.rules.entrypoint(self.zone.cloudflare_id)
         for row, step in zip(rows, plan.steps, strict=True):
             start_step(row)
             try:
                 outcome = self._step(step)
-            except LeaseLost as error:
+            except (LeaseLost, BudgetExhausted, RateLimited) as error:
                 end_step(row, PlanStep.State.NOT_STARTED, error=error.message)
                 raise
             except CloudflareError as error:
@@ -96,12 +118,14 @@ class Applier:
         """The last question before each write: is the lease still ours, and is writing still allowed?"""
         if not holds(self.lease, for_s=settings.BYOCA_EDGE_DEADLINE_S):
             raise LeaseLost("Another worker holds this zone now. It goes on from what the edge shows.")
-        if Account.objects.get(pk=self.zone.account_id).mode != Account.Mode.READ_WRITE:
-            raise LeaseLost("Writing was switched off for this account. Reading goes on.")
+        if hold := hold_on_zone(self.zone.pk):
+            raise LeaseLost(hold.sentence)
 
     def _replace(self, step: ReplaceList) -> Outcome:
         ca_id = self.keys[step.ca]
-        current = self.client.associations.read(self.zone.cloudflare_id, mtls_certificate_id=ca_id)
+        current, read_at = self.seen[step.ca]
+        if time.monotonic() - read_at > READ_FRESH_S:
+            current = self._read(step.ca)
         if current != frozenset(step.before):
             return Outcome.MOVED
         self._may_write()
@@ -111,13 +135,28 @@ class Applier:
         row.update(hostnames=sorted(step.after))
         return Outcome.APPLIED
 
+    def _read(self, key: str) -> frozenset[str]:
+        """One list, read now."""
+        began = time.monotonic()
+        names = self.client.associations.read(self.zone.cloudflare_id, mtls_certificate_id=self.keys[key])
+        self.seen[key] = (names, began)
+        return names
+
     def _read_back_lists(self, step: ReadBackLists) -> Outcome:
         for key in step.cas:
-            ca_id = self.keys[key]
-            seen = self.client.associations.read(self.zone.cloudflare_id, mtls_certificate_id=ca_id)
+            seen = self._read(key)
             if seen != self.expected.get(key, seen):
                 return Outcome.LAGGING
         return Outcome.APPLIED
+
+    def observed(self) -> Observation:
+        """What is known of the zone after the last step: what was written as it was read back, the rest as read before.
+
+        Reading the whole zone once more would tell nothing that the read-backs did not.
+        """
+        lists = {key: names for key, (names, _) in self.seen.items()}
+        state = observed_zone(self.zone.name, lists, self.ruleset)
+        return Observation(state, self.observation.read_at, self.ruleset, self.observation.clock)
 
     def _write_rule(self, step: AddRule | EditRule | DeleteRule) -> Outcome:
         self._may_write()

@@ -20,7 +20,6 @@ from apps.authorities.selectors import slots_of
 from apps.authorities.services import begin_write, end_write, move_ca
 from apps.authorities.states import CaState
 from apps.cloudflare.certificates import Certificate
-from apps.cloudflare.client import Client
 from apps.cloudflare.errors import (
     AlreadyDeleted,
     AlreadyExists,
@@ -33,8 +32,11 @@ from apps.cloudflare.errors import (
     Unauthorized,
 )
 from apps.errors import Conflict
+from apps.inventory.budget.gate import BudgetExhausted
+from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, EdgeList, Zone
 from apps.outbox.services import Lease, holds
+from apps.reconcile.edge import EdgeClient
 from apps.reconcile.faults import LISTING_LAG, backoff_s
 from apps.reconcile.observe import WORKER
 
@@ -46,14 +48,16 @@ PUSH_ATTEMPTS = 8
 DELETE_ATTEMPTS = 9
 DELETION_SPREADS = timedelta(seconds=90)
 # Reasons that concern the account or its token, not this CA: the whole run ends with them.
-OF_THE_ACCOUNT = (Unauthorized, PermissionMissing, RateLimited)
+OF_THE_ACCOUNT = (Unauthorized, PermissionMissing)
+# The call was not made, or certainly not obeyed: no attempt of this CA.
+HELD_BACK = (BudgetExhausted, RateLimited)
 
 
 @dataclass
 class CaWriter:
     """Writes of one run under one lease. Each method returns seconds to wait, None when the CA is decided."""
 
-    client: Client
+    client: EdgeClient
     account: Account
     lease: Lease
     refused: list[CertificateAuthority] = field(default_factory=list)
@@ -70,6 +74,7 @@ class CaWriter:
             return self._fail(ca, f"{words} Retry when Cloudflare is well.")
         if not self._may_write():
             return LOOK_AGAIN_S
+        self.client.gate.reserve(1)
         try:
             if ca.state == CaState.QUEUED:
                 move_ca(by=WORKER, ca_id=ca.pk, target=CaState.PUSHING, action="ca:push_started")
@@ -83,6 +88,9 @@ class CaWriter:
             row = self.client.certificates.upload(self.account.cloudflare_id, name=ca.name, pem=ca.pem)
         except AlreadyExists:
             return self._exists(ca)
+        except HELD_BACK as error:
+            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False, attempted=False)
+            raise
         except OF_THE_ACCOUNT as error:
             end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False)
             raise
@@ -158,6 +166,7 @@ class CaWriter:
             return _keep(ca, left)
         if not self._may_write():
             return LOOK_AGAIN_S
+        self.client.gate.reserve(1)
         return self._send_delete(begin_write(by=WORKER, ca_id=ca.pk))
 
     def _send_delete(self, ca: CertificateAuthority) -> float | None:
@@ -165,6 +174,9 @@ class CaWriter:
             self.client.certificates.delete(self.account.cloudflare_id, ca.cloudflare_id)
         except (AlreadyDeleted, NotFoundAtEdge):
             pass
+        except HELD_BACK as error:
+            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False, attempted=False)
+            raise
         except OF_THE_ACCOUNT as error:
             end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False)
             raise
@@ -198,8 +210,7 @@ class CaWriter:
 
     def _may_write(self) -> bool:
         """The last question before each write: is the lease still ours, and is writing still allowed?"""
-        open_now = Account.objects.filter(pk=self.account.pk, mode=Account.Mode.READ_WRITE).exists()
-        return open_now and holds(self.lease, for_s=settings.BYOCA_EDGE_DEADLINE_S)
+        return holds(self.lease, for_s=settings.BYOCA_EDGE_DEADLINE_S) and hold_on_account(self.account.pk) is None
 
 
 def _may_still_show(ca: CertificateAuthority, within: timedelta) -> bool:

@@ -9,11 +9,16 @@ import random
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.conf import settings
+
 from apps.cloudflare.errors import CloudflareError, PermissionMissing, RateLimited, Unauthorized
 from apps.errors import PortalError
+from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.credentials import CredentialUnreadable
+from apps.outbox.services import Lease, defer
 
 TOKEN_RETRY_S = 60.0
+GIVEN_UP_S = 60.0
 PARK_AFTER_ATTEMPTS = 12
 # The account's list may lack a certificate for some seconds after its upload (docs/cloudflare.md).
 LISTING_LAG = timedelta(seconds=15)
@@ -21,7 +26,10 @@ LISTING_LAG = timedelta(seconds=15)
 
 @dataclass(frozen=True)
 class Handling:
-    """`park` needs a person; otherwise try again after `delay_s`. `token_broken` stops the account's writes."""
+    """`park`: what was being sent needs a person; otherwise it is tried again after `delay_s`.
+
+    `token_broken` stops the account's writes.
+    """
 
     park: bool
     delay_s: float
@@ -29,17 +37,32 @@ class Handling:
 
 
 def handling(error: PortalError, attempts: int) -> Handling:
-    """Back-off with jitter, doubled per attempt from one second up to two minutes; `Retry-After` wins."""
+    """Back-off with jitter, doubled per attempt from one second up to two minutes. Ask `held_back_s` first."""
     if isinstance(error, Unauthorized | PermissionMissing | CredentialUnreadable):
         return Handling(park=False, delay_s=TOKEN_RETRY_S, token_broken=True)
-    if isinstance(error, RateLimited):
-        return Handling(
-            park=False, delay_s=(error.retry_after_s or 300.0) * random.uniform(1.0, 1.1), token_broken=False
-        )
     retryable = not isinstance(error, CloudflareError) or error.retryable
     if not retryable or attempts >= PARK_AFTER_ATTEMPTS:
         return Handling(park=True, delay_s=0.0, token_broken=False)
     return Handling(park=False, delay_s=backoff_s(attempts), token_broken=False)
+
+
+def held_back_s(error: PortalError) -> float | None:
+    """Seconds to wait, jitter included, when the budget or Cloudflare's 429 held a call back; None for a failure.
+
+    The call was not made, or certainly not obeyed: that is no failed attempt of what it was for.
+    """
+    if isinstance(error, BudgetExhausted):
+        return error.retry_after_s
+    if isinstance(error, RateLimited):
+        return (error.retry_after_s or 300.0) * random.uniform(1.0, 1.1)
+    return None
+
+
+def try_again(lease: Lease, how: Handling, error: PortalError) -> None:
+    """End a failed run, to read again later. Reading is never given up: where others would park, the count of attempts
+    begins again, so that only runs that were cut off can exhaust it."""
+    delay_s = max(settings.BYOCA_SWEEP_INTERVAL_S, GIVEN_UP_S) if how.park else how.delay_s
+    defer(lease, delay_s=delay_s, error=error.message, forget_attempts=how.park)
 
 
 def backoff_s(attempts: int) -> float:

@@ -14,7 +14,9 @@ from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.coverage.models import Association, CoverageRequest
+from apps.coverage.states import OPEN
 from apps.errors import NotFound
+from apps.inventory.holds import Hold, Holds
 from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
 from apps.planning.hostnames import HostnameRefused, canonical, zone_of
@@ -151,6 +153,17 @@ def changes_of(request: CoverageRequest) -> list[Plan]:
     zones = request.hostnames.values("zone_id")
     plans = Plan.objects.filter(zone__in=zones).select_related("zone").order_by("number")
     return [plan for plan in plans if request.pk in plan.request_ids]
+
+
+def hold_on_request(request: CoverageRequest) -> Hold | None:
+    """What keeps an open request from the edge: the hold, among those on its zones, that lasts longest."""
+    if request.state not in OPEN:
+        return None
+    holds = Holds(request.account)
+    zones = set(request.hostnames.values_list("zone_id", flat=True))
+    found = [hold for zone_id in zones if (hold := holds.on_zone(zone_id))]
+    endless = next((hold for hold in found if hold.until is None), None)
+    return endless or max(found, key=lambda hold: hold.until or timezone.now(), default=None)
 
 
 def edge_freshness(account: Account) -> Freshness:

@@ -21,10 +21,12 @@ from apps.errors import Conflict, EdgeFault, NotFound, PortalError
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
+from apps.inventory.budget.gate import Purpose
 from apps.inventory.models import Zone
 from apps.inventory.services import store_zone_failure
 from apps.planning.state import ObservedZone
 from apps.reconcile.edge import ca_keys, client_for, read_zone
+from apps.reconcile.faults import held_back_s
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.preview import document_digest, request_document, revisions_of
 
@@ -87,12 +89,13 @@ def plan_request(
         # Without its list the plan would say that nothing is sent.
         raise EdgeFault(f"Cloudflare does not list {request.ca.name} yet. The plan is built as soon as it does.")
     observed: dict[Zone, ObservedZone] = {}
-    with client_for(request.account, deadline_s=deadline_s) as client:
+    with client_for(request.account, deadline_s=deadline_s, purpose=Purpose.CHANGE) as client:
         for zone in zones:
             try:
                 observation = read_zone(client, zone, keys)
             except PortalError as error:
-                store_zone_failure(zone=zone, error=error.message)
+                if held_back_s(error) is None:
+                    store_zone_failure(zone=zone, error=error.message)
                 raise
             store_observation(zone, observation, keys)
             observed[zone] = observation.zone

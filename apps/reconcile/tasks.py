@@ -11,7 +11,7 @@ from django.db import close_old_connections
 from apps.coverage.break_glass import return_due_break_glasses
 from apps.outbox.selectors import entries_due
 from apps.outbox.services import release_leases_of_the_dead
-from apps.reconcile.accounts import run_account
+from apps.reconcile.accounts import ask_for_token_checks, run_account
 from apps.reconcile.observe import WORKER
 from apps.reconcile.services import plan_waiting_requests
 from apps.reconcile.zones import run_zone
@@ -32,6 +32,13 @@ def reconcile_zone(zone_id: str) -> None:
     """Bring one zone up to date, if it is due."""
     close_old_connections()
     run_zone(UUID(zone_id))
+
+
+@shared_task(name="reconcile.check_tokens")
+def check_tokens() -> None:
+    """Ask for a fresh look at what each account's token may do. A worker sends it when it starts."""
+    close_old_connections()
+    ask_for_token_checks()
 
 
 @shared_task(name="reconcile.tick")

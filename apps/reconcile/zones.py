@@ -8,23 +8,24 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from apps.cloudflare.client import Client
-from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge
-from apps.coverage.models import CoverageRequest
+from apps.cloudflare.errors import CloudflareError
+from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.selectors import desired_zone, in_flight_requests
 from apps.coverage.services import begin_applying, fail_requests
 from apps.errors import PortalError, Unsafe
-from apps.inventory.models import Account, Zone
+from apps.inventory.budget.gate import Purpose
+from apps.inventory.holds import hold_on_zone
+from apps.inventory.models import Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
 from apps.outbox.processes import this_process
-from apps.outbox.services import Lease, claim, defer, park, settle
+from apps.outbox.services import Lease, claim, park, postpone, settle
 from apps.planning.diff import diff
 from apps.planning.guards import Limits, check
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.state import DesiredZone
-from apps.reconcile.apply import Applier, LeaseLost, Outcome
-from apps.reconcile.edge import Observation, ca_keys, client_for, read_zone
-from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling
+from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
+from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
+from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_observation
 from apps.reconcile.plans import end_plan, store_plan
@@ -48,38 +49,57 @@ def run_zone(zone_id: UUID) -> None:
         park(lease, reason="The worker stopped in the middle of this zone too often. Read the log, then retry.")
         return
     try:
-        with client_for(zone.account, lease=lease) as client:
+        with client_for(zone.account, lease=lease, purpose=_purpose(zone)) as client:
             _bring_up_to_date(client, zone, lease)
     except LeaseLost as error:
         log.warning("zone_run_stopped", zone=zone.name, why=error.message)
-        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        settle(lease, next_in_s=_next_in_s(zone))
     except PortalError as error:
-        _handle(zone, lease, error)
+        if (seconds := held_back_s(error)) is None:
+            _handle(zone, lease, error)
+        else:
+            log.info("zone_run_postponed", zone=zone.name, why=error.message)
+            postpone(lease, delay_s=seconds, why=error.message)
 
 
-def _bring_up_to_date(client: Client, zone: Zone, lease: Lease) -> None:
+def _purpose(zone: Zone) -> Purpose:
+    """What the run's calls are for: people's changes go before sweeps, and removals before all."""
+    if hold_on_zone(zone.pk):
+        return Purpose.SWEEP
+    kinds = {request.kind for request in in_flight_requests(zone)}
+    if not kinds:
+        return Purpose.SWEEP
+    return Purpose.REMOVAL if Kind.UNCOVER in kinds else Purpose.CHANGE
+
+
+def _next_in_s(zone: Zone) -> float:
+    return next_run_in_s(zone.account, hold_on_zone(zone.pk))
+
+
+def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     keys = ca_keys(zone.account)
     observation = read_zone(client, zone, keys)
-    if _still_verifying(zone, observation):
-        store_observation(zone, observation, keys)
-        defer(lease, delay_s=VERIFY_AGAIN_S, error="The edge still shows the list from before our write.")
-        return
+    # Stored while the plan is open still: what it sent and a lag hid until now is ours, not a foreign change.
     store_observation(zone, observation, keys)
+    if _still_verifying(zone, observation):
+        # Waiting for the edge is no failure: `verify_until` ends it, not a count of attempts.
+        settle(lease, next_in_s=VERIFY_AGAIN_S)
+        return
     _close_open_plans(zone)
     requests = in_flight_requests(zone)
-    if not requests or zone.account.mode != Account.Mode.READ_WRITE:
-        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+    if not requests or hold_on_zone(zone.pk):
+        settle(lease, next_in_s=_next_in_s(zone))
         return
     desired = desired_zone(zone)
     plan = diff(desired, observation.zone, heal=False)
     if plan.is_noop:
-        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        settle(lease, next_in_s=_next_in_s(zone))
         return
     _send(client, zone, lease, keys, desired, plan, observation, requests)
 
 
 def _send(
-    client: Client,
+    client: EdgeClient,
     zone: Zone,
     lease: Lease,
     keys: dict[str, str],
@@ -96,16 +116,18 @@ def _send(
         stored = store_plan(zone=zone, plan=plan, requests=requests, refusals=refusals)
         why = " ".join(refusal.message for refusal in refusals)
         fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
-        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        settle(lease, next_in_s=_next_in_s(zone))
         return
+    client.gate.reserve(calls_of(plan))
     stored = store_plan(zone=zone, plan=plan, requests=requests)
     begin_applying(by=WORKER, request_ids=ids)
-    outcome = Applier(client=client, zone=zone, lease=lease, keys=keys).run(stored, plan)
+    applier = Applier(client=client, zone=zone, lease=lease, keys=keys, observation=observation)
+    outcome = applier.run(stored, plan)
     if outcome is Outcome.APPLIED:
-        store_observation(zone, read_zone(client, zone, keys), keys)
-        settle(lease, next_in_s=settings.BYOCA_SWEEP_INTERVAL_S)
+        store_observation(zone, applier.observed(), keys)
+        settle(lease, next_in_s=_next_in_s(zone))
     else:
-        defer(lease, delay_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0, error=f"The plan is {outcome}.")
+        settle(lease, next_in_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0)
 
 
 def _still_verifying(zone: Zone, observation: Observation) -> bool:
@@ -147,7 +169,4 @@ def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:
             fail_requests(by=WORKER, request_ids=plan.request_ids, why=error.message)
     if isinstance(error, Unsafe):
         fail_requests(by=WORKER, request_ids=[r.pk for r in in_flight_requests(zone)], why=error.message)
-    if isinstance(error, NotFoundAtEdge) and not open_plans:
-        park(lease, reason=error.message)
-        return
-    defer(lease, delay_s=how.delay_s or settings.BYOCA_SWEEP_INTERVAL_S, error=error.message)
+    try_again(lease, how, error)

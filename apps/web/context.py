@@ -13,7 +13,8 @@ from apps.coverage.selectors import requests_waiting_for
 from apps.identity.actors import Actor
 from apps.identity.models import Person
 from apps.identity.permissions import ROLE_LABELS, Permission, Role
-from apps.inventory.models import Account
+from apps.inventory.holds import stops_in_force
+from apps.inventory.models import Account, Stop
 from apps.inventory.selectors import accounts
 from apps.reconcile.selectors import drift_open
 
@@ -32,6 +33,7 @@ class Shell:
     person: Person
     role_label: str
     can: dict[str, bool]
+    stops: tuple[Stop, ...]
     break_glasses: tuple[BreakGlass, ...]
 
 
@@ -71,6 +73,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             person=person,
             role_label=label,
             can={permission.name.lower(): actor.may(permission) for permission in Permission},
+            stops=tuple(stops_in_force()),
             break_glasses=tuple(open_break_glasses(account)[:5]) if account else (),
         )
     }

@@ -9,7 +9,7 @@ from apps.identity.actors import Actor
 from apps.identity.models import HostnameGrant, Person, Team
 from apps.identity.permissions import Role
 from apps.identity.services import create_person, create_token
-from apps.inventory.services import add_account
+from apps.inventory.services import add_account, set_budget
 
 SETUP = Actor("portal", "portal:setup", "Portal (set-up)", "cli")
 PEOPLE = {
@@ -41,7 +41,9 @@ def seed(card: dict[str, Any]) -> dict[str, dict[str, str]]:
         )
         _, token = create_token(by=Actor.of(person, via="cli"), name="demo")
         people[username] = {"password": password, "token": token, "role": ", ".join(roles)}
-    add_account(
+    account = add_account(
         by=SETUP, name="Northwind Production", cloudflare_id=card["account_id"], token=card["token"], mode="read_write"
     )
+    # Nobody but the portal uses the stand-in's token.
+    set_budget(by=SETUP, account_id=account.pk, call_limit=None, call_share_percent=90)
     return people

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.api.serializers.common import AccountRefSerializer, StrictSerializer
+from apps.inventory.holds import Holds, hold_on_account
 from apps.inventory.models import Account, Zone
+
+
+class HoldSerializer(serializers.Serializer[Any]):
+    """What holds writes back: stop, read_only or frozen. `until` is null when a person has to end it."""
+
+    kind = serializers.CharField()
+    sentence = serializers.CharField()
+    until = serializers.DateTimeField(allow_null=True)
+
+
+class ScopeResultSerializer(serializers.Serializer[Any]):
+    """One permission of the account's token: passed, failed, unproven, excess or unknown, and why."""
+
+    scope = serializers.CharField()
+    result = serializers.CharField()
+    detail = serializers.CharField()
 
 
 class AccountSerializer(serializers.ModelSerializer[Account]):
     """An account. Its Cloudflare token is never part of an answer."""
+
+    hold = serializers.SerializerMethodField(help_text="Null when approved changes are sent.")
+    scope_check = ScopeResultSerializer(many=True)
+
+    @extend_schema_field(HoldSerializer(allow_null=True))
+    def get_hold(self, account: Account) -> Any:
+        hold = hold_on_account(account.pk)
+        return HoldSerializer(hold).data if hold else None
 
     class Meta:
         model = Account
@@ -22,6 +50,11 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             "slot_limit",
             "read_at",
             "failing_since",
+            "call_limit",
+            "call_share_percent",
+            "scope_check",
+            "scope_checked_at",
+            "hold",
         )
         read_only_fields = fields
 
@@ -37,8 +70,17 @@ class ZoneSerializer(serializers.ModelSerializer[Zone]):
     """A zone, as last listed by Cloudflare."""
 
     account = AccountRefSerializer()
+    hold = serializers.SerializerMethodField(help_text="Null when approved changes are sent.")
+
+    @extend_schema_field(HoldSerializer(allow_null=True))
+    def get_hold(self, zone: Zone) -> Any:
+        holds: dict[Any, Holds] = self.root.context.setdefault("holds", {})
+        if zone.account_id not in holds:
+            holds[zone.account_id] = Holds(zone.account)
+        hold = holds[zone.account_id].on_zone(zone.pk)
+        return HoldSerializer(hold).data if hold else None
 
     class Meta:
         model = Zone
-        fields = ("id", "cloudflare_id", "name", "account", "status", "paused", "read_at", "failing_since")
+        fields = ("id", "cloudflare_id", "name", "account", "status", "paused", "read_at", "failing_since", "hold")
         read_only_fields = fields

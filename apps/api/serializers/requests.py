@@ -8,6 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from apps.api.serializers.accounts import HoldSerializer
 from apps.api.serializers.changes import ChangeSummarySerializer
 from apps.api.serializers.common import (
     AccountQuerySerializer,
@@ -22,7 +23,7 @@ from apps.coverage.models import ASKABLE, Approval, CoverageRequest, Kind, ModeC
 from apps.coverage.selectors import current_plan
 from apps.coverage.states import RequestState
 from apps.identity.models import Team
-from apps.reconcile.selectors import changes_of
+from apps.reconcile.selectors import changes_of, hold_on_request
 
 # What the bulk field of the page splits at. In a list each item is one hostname.
 SEPARATORS = re.compile(r"[\s,;]")
@@ -136,11 +137,12 @@ class RequestSerializer(RequestRowSerializer):
     digest = serializers.SerializerMethodField()
     approvals = ApprovalSerializer(many=True)
     changes = serializers.SerializerMethodField()
+    hold = serializers.SerializerMethodField(help_text="What an open request waits for at the edge's door, or null.")
 
     class Meta(RequestRowSerializer.Meta):
         fields = (
             *RequestRowSerializer.Meta.fields, "hostnames", "plan", "plan_number", "plan_outdated_reason",
-            "digest", "approvals", "changes",
+            "digest", "approvals", "changes", "hold",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -159,6 +161,11 @@ class RequestSerializer(RequestRowSerializer):
     def get_digest(self, request: CoverageRequest) -> str | None:
         plan = current_plan(request)
         return plan.digest if plan else None
+
+    @extend_schema_field(HoldSerializer(allow_null=True))
+    def get_hold(self, request: CoverageRequest) -> Any:
+        hold = hold_on_request(request)
+        return HoldSerializer(hold).data if hold else None
 
     @extend_schema_field(ChangeSummarySerializer(many=True))
     def get_changes(self, request: CoverageRequest) -> list[dict[str, Any]]:

@@ -252,6 +252,7 @@ ACTS = {
     "ca:deletion_sent": "sent the deletion to Cloudflare",
     "ca:answer_lost": "got no answer and reads on",
     "ca:write_refused": "was refused by Cloudflare",
+    "ca:write_held_back": "waits for the request budget",
     "ca:replacement_set": "said that it takes over from another CA",
     "ca:overlap_requested": "asked for the new CA on every hostname",
     "ca:clients_confirmed": "confirmed that the clients moved",

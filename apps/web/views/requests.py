@@ -26,7 +26,7 @@ from apps.coverage.services import approve_request, reject_request, withdraw_req
 from apps.errors import Invalid, NotFound, PortalError
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
-from apps.reconcile.selectors import changes_of
+from apps.reconcile.selectors import changes_of, hold_on_request
 from apps.reconcile.services import rebuild_plan, submit_request
 from apps.web.context import actor_of
 from apps.web.views.base import account_of, page_of
@@ -158,6 +158,7 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "confirm_word": loses[0] if len(loses) == 1 else str(len(loses)) if loses else "",
         "approvals": asked.approvals.all(),
         "changes": changes_of(asked),
+        "hold": hold_on_request(asked),
         "events": events_matching(correlation_id=asked.correlation_id).order_by("seq")[:50],
         "retryable": asked.state in {"failed", "partly_done"} and actor.may(Permission.RUN_RETRY),
         "errors": {},
@@ -177,11 +178,16 @@ def review(request: HttpRequest, request_id: int) -> HttpResponse:
         else:
             _confirmed(request, asked)
             approve_request(by=actor, request_id=request_id, digest=request.POST.get("digest", ""), comment=comment)
-            messages.success(request, f"{asked} is approved. The change goes to the edge now.")
+            messages.success(request, f"{asked} is approved. {_what_next(asked)}")
     except Invalid as refused:
         values = _detail(request, asked, errors=refused.details, comment=comment)
         return render(request, "requests/detail.html", values, status=400)
     return redirect("request", request_id=request_id)
+
+
+def _what_next(asked: CoverageRequest) -> str:
+    hold = hold_on_request(asked)
+    return hold.sentence if hold else "The change goes to the edge now."
 
 
 def _confirmed(request: HttpRequest, asked: CoverageRequest) -> None:

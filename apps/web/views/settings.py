@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings as django_settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -15,9 +16,12 @@ from apps.authorities.selectors import slots_of
 from apps.errors import Invalid
 from apps.identity.models import ApiToken
 from apps.identity.services import create_token, revoke_token
+from apps.inventory.budget.gate import budget_of
+from apps.inventory.holds import Holds, freeze_windows
+from apps.inventory.models import Account
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
-from apps.inventory.services import add_account, replace_token, set_mode, set_slot_limit
+from apps.inventory.services import add_account, replace_token, set_budget, set_mode, set_slot_limit
 from apps.outbox.models import OutboxEntry
 from apps.probing.selectors import setting_of
 from apps.probing.services import set_probing
@@ -44,12 +48,23 @@ def accounts(request: HttpRequest) -> HttpResponse:
 
 def _accounts_page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
-    values["rows"] = [
-        (account, slots_of(account), entries.get(account.pk), [(z, entries.get(z.pk)) for z in zones_of(account)])
-        for account in all_accounts()
-    ]
+    values["rows"] = [_row(account, entries) for account in all_accounts()]
     values["probing"] = {account.pk: setting_of(account) for account in all_accounts()}
     return render(request, "settings/accounts.html", values, status=400 if values["errors"] else 200)
+
+
+def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
+    """One account's section: slots, budget, permissions, holds, zones."""
+    holds = Holds(account)
+    return {
+        "account": account,
+        "slots": slots_of(account),
+        "limit": account.call_limit or django_settings.BYOCA_CALL_LIMIT,
+        "budget": budget_of(account),
+        "hold": holds.on_account(),
+        "windows": freeze_windows(account).count(),
+        "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in zones_of(account)],
+    }
 
 
 @require_POST
@@ -62,6 +77,21 @@ def account_token(request: HttpRequest, account_id: UUID) -> HttpResponse:
 @require_POST
 def account_mode(request: HttpRequest, account_id: UUID) -> HttpResponse:
     set_mode(by=actor_of(request), account_id=account_id, mode=request.POST.get("mode", ""))
+    return redirect("accounts")
+
+
+@require_POST
+def account_budget(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    limit, share = request.POST.get("call_limit", "").strip(), request.POST.get("call_share_percent", "").strip()
+    if not (limit + share).isascii() or not all(value.isdigit() for value in (limit or "0", share)):
+        raise Invalid("Give whole numbers.", field="call_limit")
+    account = set_budget(
+        by=actor_of(request),
+        account_id=account_id,
+        call_limit=int(limit[:9]) if limit else None,
+        call_share_percent=int(share[:9]),
+    )
+    messages.success(request, f"The request budget of {account.name} is set.")
     return redirect("accounts")
 
 

@@ -52,6 +52,24 @@ def test_every_call_is_recorded_without_secrets(edge: Edge, client: Client, reco
     assert all("cookie" not in seen.headers for seen in edge.requests)
 
 
+def test_a_call_that_is_held_back_never_reaches_the_network(edge: Edge) -> None:
+    held = errors.RateLimited("not now")
+    asked: list[int] = []
+
+    def before_call() -> None:
+        asked.append(1)
+        if len(asked) > 1:
+            raise held
+
+    edge.script(success(1))
+    with Client(base_url=edge.base_url, token=TOKEN, before_call=before_call) as made:
+        assert made.call("GET", "/x").result == 1
+        with pytest.raises(errors.RateLimited) as caught:
+            made.call("GET", "/x")
+    assert caught.value is held
+    assert len(edge.requests) == 1
+
+
 def test_calls_share_a_connection(edge: Edge, client: Client) -> None:
     edge.script(success(1), success(2))
     assert [client.call("GET", "/x").result for _ in range(2)] == [1, 2]

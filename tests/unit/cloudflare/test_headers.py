@@ -68,4 +68,15 @@ def test_no_header_can_break_the_reading(value: str) -> None:
     ],
 )
 def test_the_rate_limit_header(value: str, expected: tuple[int | None, int | None]) -> None:
-    assert ratelimit(httpx.Headers({"ratelimit": value.encode("latin-1")})) == expected
+    found = ratelimit(httpx.Headers({"ratelimit": value.encode("latin-1")}))
+    assert (found.left, found.reset_s) == expected
+    assert (found.quota, found.window_s) == (None, None)
+
+
+def test_the_policy_says_how_many_calls_a_window_holds(edge: Edge, client: Client) -> None:
+    edge.script(failure(429, 971, headers={"ratelimit-policy": '"default";q=1200;w=300', "retry-after": "7"}))
+    with pytest.raises(errors.RateLimited):
+        client.call("GET", "/x")
+    assert client.last_call
+    assert (client.last_call.ratelimit_quota, client.last_call.ratelimit_window_s) == (1200, 300)
+    assert client.last_call.retry_after_s == 7.0

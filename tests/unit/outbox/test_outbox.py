@@ -14,7 +14,17 @@ from apps.outbox import processes
 from apps.outbox.models import OutboxEntry
 from apps.outbox.processes import is_gone, this_process
 from apps.outbox.selectors import entries_due, entry_of, parked_entries
-from apps.outbox.services import claim, defer, holds, mark_due, park, release_leases_of_the_dead, renew, settle
+from apps.outbox.services import (
+    claim,
+    defer,
+    holds,
+    mark_due,
+    park,
+    postpone,
+    release_leases_of_the_dead,
+    renew,
+    settle,
+)
 
 pytestmark = pytest.mark.django_db
 ZONE = uuid.uuid4()
@@ -51,6 +61,7 @@ def test_a_lease_that_ran_out_goes_to_the_next_and_the_first_holder_changes_noth
     assert not settle(first, next_in_s=1)
     assert not defer(first, delay_s=1, error="late")
     assert not park(first, reason="late")
+    assert not postpone(first, delay_s=1, why="late")
     assert holds(second, for_s=1)
 
 
@@ -82,6 +93,26 @@ def test_a_deferred_entry_waits_at_most_ten_minutes_and_keeps_counting() -> None
     assert OutboxEntry.objects.filter(due_at__lte=Now() + timedelta(seconds=601)).exists()
     entry = entry_of("zone", ZONE)
     assert entry and entry.last_error == "no answer"
+
+
+def test_a_postponed_entry_waits_and_counts_no_attempt() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    lease = take()
+    assert lease and lease.attempts == 1
+    assert postpone(lease, delay_s=120, why="The budget is used up.")
+    entry = entry_of("zone", ZONE)
+    assert entry and (entry.attempts, entry.last_error, entry.leased_until) == (0, "The budget is used up.", None)
+    assert take() is None
+    assert OutboxEntry.objects.filter(due_at__gt=Now() + timedelta(seconds=100)).exists()
+
+
+def test_what_is_asked_during_a_postponed_run_goes_at_once() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    lease = take()
+    mark_due(kind="zone", subject_id=ZONE)
+    assert lease and postpone(lease, delay_s=120, why="A sweep has to wait.")
+    again = take()
+    assert again and again.attempts == 1
 
 
 def test_a_parked_entry_is_shown_with_its_reason_until_somebody_asks_again() -> None:

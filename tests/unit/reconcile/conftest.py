@@ -30,7 +30,7 @@ from tests.sandbox_server import SandboxProcess
 def _edge_process() -> Iterator[SandboxProcess]:
     with SandboxProcess() as edge:
         # CAs of earlier tests stay in their slots.
-        edge.switch(rate_limit_on=False, quota=1000)
+        edge.switch(rate_limit_on=False, rate_limit=1_000_000, quota=1000)
         yield edge
 
 
@@ -44,7 +44,7 @@ class World:
         self.account: Account = add_account(
             by=SETUP, name="Northwind", cloudflare_id=edge.account_id, token=edge.token, mode="read_write"
         )
-        Account.objects.filter(pk=self.account.pk).update(base_url=edge.base_url, slot_limit=1000)
+        Account.objects.filter(pk=self.account.pk).update(base_url=edge.base_url, slot_limit=1000, call_limit=1_000_000)
         self.account.refresh_from_db()
         self.run()
 

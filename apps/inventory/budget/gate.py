@@ -1,0 +1,180 @@
+"""Whether a call to Cloudflare may go now. Asked before every call of every process; never waits itself.
+
+Cloudflare counts 1,200 calls in five minutes per token, dashboard included, and refuses *every* call for five minutes
+after that: a loop that runs wild would lock the people at the dashboard out as well. So the portal keeps to a share
+of the limit, people go before sweeps, and one 429 pauses every process.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+
+import structlog
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from apps.cloudflare.client import CallRecord
+from apps.errors import EdgeFault
+from apps.inventory.budget import database_counter
+from apps.inventory.budget.redis_counter import RedisSilent, redis_counter
+from apps.inventory.budget.window import SLOTS, WINDOW_S, Ask
+from apps.inventory.credentials import CredentialUnreadable
+from apps.inventory.models import Account
+from apps.inventory.selectors import token_of
+
+log = structlog.get_logger(__name__)
+
+# What the far side has left is written down only once it gets short: above this part of its quota nobody looks.
+SHORT = 0.25
+# A sweep of one moment may take this many times the average, so that a restart's backlog is spread over minutes.
+SWEEP_BURST = 4
+
+
+class Purpose(Enum):
+    """Why a call is made, and which parts of the budget and of what the far side has left it leaves to others."""
+
+    REMOVAL = (0.0, 0.0)
+    CHANGE = (0.05, 0.0)
+    SWEEP = (0.3, 0.1)
+
+    def __init__(self, kept_for_others: float, far_floor: float) -> None:
+        self.kept_for_others = kept_for_others
+        self.far_floor = far_floor
+
+
+class BudgetExhausted(EdgeFault):
+    """The call was not made. It may be made `retry_after_s` seconds later, jitter included. No failure of anything."""
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message, code="budget_exhausted")
+        self.retry_after_s = retry_after_s
+
+
+@dataclass(frozen=True)
+class Allowed:
+    """Calls per `WINDOW_S` for the whole portal, and for one purpose."""
+
+    total: int
+    purpose: int
+
+
+class BudgetGate:
+    """The budget of one account's token, for one run. `before_call` and `on_response` are the client's hooks."""
+
+    def __init__(self, *, account: Account, token: str, purpose: Purpose) -> None:
+        self.purpose = purpose
+        self.token_hash = budget_key(token)
+        self._limit = account.call_limit or settings.BYOCA_CALL_LIMIT
+        self._share = account.call_share_percent / 100
+        self._published: int | None = None
+        self._reserved = 0
+
+    def reserve(self, calls: int) -> None:
+        """Take calls that only make sense together, all or none. Raises BudgetExhausted.
+
+        A reading of a zone that is refused in its middle would have to be read again from the start.
+        """
+        missing = calls - self._reserved
+        if missing > 0:
+            allowed = self._allowed()
+            taken = min(missing, allowed.purpose)
+            self._take(taken, allowed)
+            self._reserved += taken
+
+    def before_call(self) -> None:
+        """Raises BudgetExhausted. A pause holds what was reserved, too."""
+        allowed = self._allowed()
+        if self._reserved:
+            self._reserved -= 1
+        else:
+            self._take(1, allowed)
+
+    def on_response(self, record: CallRecord) -> None:
+        """Learn from the answer: the pause after a 429, how many calls are left, and the policy itself."""
+        if record.retry_after_s is not None:
+            if database_counter.pause(self.token_hash, record.retry_after_s, "Cloudflare answered 429."):
+                log.warning("calls_paused", budget=self.token_hash[:8], seconds=record.retry_after_s, ray=record.ray)
+            return
+        quota, window_s = record.ratelimit_quota, record.ratelimit_window_s
+        published = quota * WINDOW_S // window_s if quota and window_s else None
+        if published and published != self._published:
+            database_counter.publish_limit(self.token_hash, published)
+            self._published = published
+        left, reset_s = record.ratelimit_remaining, record.ratelimit_reset_s
+        if left is not None and reset_s is not None and left <= SHORT * (published or self._limit):
+            self._note(left, min(float(reset_s), 3.0 * WINDOW_S))
+
+    def _allowed(self) -> Allowed:
+        """Raises BudgetExhausted during a pause."""
+        row, now = database_counter.budget_row(self.token_hash)
+        self._published = row.published_limit
+        if row.paused_until and row.paused_until > now:
+            wait_s = (row.paused_until - now).total_seconds()
+            raise _exhausted("Cloudflare asked the portal to slow down.", now, wait_s)
+        total = max(int(min(self._limit, row.published_limit or self._limit) * self._share), 1)
+        return Allowed(total, max(int(total * (1 - self.purpose.kept_for_others)), 1))
+
+    def _take(self, calls: int, allowed: Allowed) -> None:
+        counter = redis_counter()
+        burst = max(allowed.purpose * SWEEP_BURST // SLOTS, 1)
+        sweep = self.purpose is Purpose.SWEEP
+        floor = int((self._published or self._limit) * self.purpose.far_floor)
+        ask = Ask(calls, allowed.purpose, burst if sweep else allowed.purpose, floor)
+        try:
+            wait_s = counter.take(self.token_hash, ask) if counter else database_counter.take(self.token_hash, ask)
+        except RedisSilent:
+            # Both counters may be in use while Redis comes and goes: half here keeps the sum below what is published.
+            half = Ask(min(calls, max(ask.cap // 2, 1)), max(ask.cap // 2, 1), max(ask.slot_cap // 2, 1), floor)
+            wait_s = database_counter.take(self.token_hash, half)
+        if wait_s > 0:
+            _, now = database_counter.budget_row(self.token_hash)
+            raise _exhausted("The portal's share of Cloudflare's request limit is used up for now.", now, wait_s)
+
+    def _note(self, left: int, reset_s: float) -> None:
+        counter = redis_counter()
+        try:
+            if counter:
+                counter.note(self.token_hash, left, reset_s)
+                return
+        except RedisSilent:
+            pass
+        database_counter.note(self.token_hash, left, reset_s)
+
+
+@dataclass(frozen=True)
+class BudgetState:
+    """For pages. `allowed` calls per `WINDOW_S`; `paused_until` only while a 429 holds everything back."""
+
+    allowed: int
+    paused_until: datetime | None
+
+
+def budget_of(account: Account) -> BudgetState:
+    """How much an account's token may be used, and whether Cloudflare asked for a pause."""
+    limit = account.call_limit or settings.BYOCA_CALL_LIMIT
+    try:
+        row, now = database_counter.budget_row(budget_key(token_of(account)))
+    except CredentialUnreadable:
+        return BudgetState(limit * account.call_share_percent // 100, None)
+    paused_until = row.paused_until if row.paused_until and row.paused_until > now else None
+    return BudgetState(min(limit, row.published_limit or limit) * account.call_share_percent // 100, paused_until)
+
+
+def sweep_calls_per_s(account: Account) -> float:
+    """What sweeps may have, spread evenly, with some room for the runs that people ask for in between."""
+    limit = (account.call_limit or settings.BYOCA_CALL_LIMIT) * account.call_share_percent / 100
+    return max(0.8 * limit * (1 - Purpose.SWEEP.kept_for_others) / WINDOW_S, 0.01)
+
+
+def budget_key(token: str) -> str:
+    """Names a token's budget without telling the token: a keyed hash, the same in every process."""
+    return salted_hmac("byoca.budget", token, algorithm="sha256").hexdigest()
+
+
+def _exhausted(why: str, now: datetime, wait_s: float) -> BudgetExhausted:
+    resumes = now + timedelta(seconds=wait_s)
+    words = f"{why} The portal goes on by itself after {resumes:%H:%M:%S} UTC. Nothing to do."
+    return BudgetExhausted(words, retry_after_s=wait_s + random.uniform(0.0, 1.0 + min(wait_s / 10, 10.0)))

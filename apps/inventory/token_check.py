@@ -1,0 +1,170 @@
+"""What an account's token may do, found out by harmless calls: reads, and one rehearsed rule that is never kept.
+
+Cloudflare tells no token its own permissions, so each is tried. Not to be proved without writing: the right to upload
+a CA and to replace a list. https://developers.cloudflare.com/fundamentals/api/reference/permissions/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.cloudflare.client import Client
+from apps.cloudflare.errors import (
+    CloudflareError,
+    NotFoundAtEdge,
+    PermissionMissing,
+    RateLimited,
+    Rejected,
+    Unauthorized,
+)
+from apps.cloudflare.rules import Ruleset, RuleWrite
+from apps.cloudflare.zones import Zone
+from apps.identity.actors import Actor
+from apps.inventory.holds import hold_on_account
+from apps.inventory.models import Account
+
+# At most this many calls, for whoever has to set them aside.
+CALLS = 12
+# A certificate that no account has: with the permission it is not found, without it nothing is said of it.
+NOBODYS_CERTIFICATE = "00000000-0000-4000-8000-000000000000"
+REHEARSAL = RuleWrite(
+    ref="byoca-permission-check",
+    description="Rehearsed by the BYOCA portal to see whether its token may write rules. Never kept.",
+    action="log",
+    expression='(http.host eq "permission-check.invalid")',
+    enabled=False,
+)
+
+TOKEN = "API token"  # noqa: S105  (the name of a row)
+ACCOUNT_SSL_READ = "Account: SSL and Certificates, Read"
+ACCOUNT_SSL_EDIT = "Account: SSL and Certificates, Edit"
+ZONE_READ = "Zone: Zone, Read"
+ZONE_SSL_READ = "Zone: SSL and Certificates, Read"
+ZONE_SSL_EDIT = "Zone: SSL and Certificates, Edit"
+ZONE_WAF_READ = "Zone: Zone WAF, Read"
+ZONE_WAF_EDIT = "Zone: Zone WAF, Edit"
+NEEDED_FOR = {
+    ACCOUNT_SSL_READ: "Without it the account's CAs cannot be read.",
+    ZONE_READ: "Without it no zone is found.",
+    ZONE_SSL_READ: "Without it the hostnames of a CA cannot be read.",
+    ZONE_WAF_READ: "Without it nobody can tell whether a hostname is enforced.",
+    ZONE_WAF_EDIT: "Without it the block rule cannot be written.",
+}
+FIRST_WRITE = "Cannot be proved without writing. The first upload or change shows it."
+
+
+@dataclass(frozen=True)
+class ScopeResult:
+    """`result`: passed, failed, unproven (only a write shows it), excess (not needed) or unknown (no clear answer)."""
+
+    scope: str
+    result: str
+    detail: str = ""
+
+
+def check_token(client: Client, account: Account) -> list[ScopeResult]:
+    """Try each permission. A refused token is a result. Raises RateLimited, or whatever holds the calls back."""
+    results: list[ScopeResult] = []
+    try:
+        status = client.tokens.verify(account.cloudflare_id)
+    except (Unauthorized, PermissionMissing, NotFoundAtEdge) as error:
+        return [ScopeResult(TOKEN, "failed", error.message)]
+    except CloudflareError as error:
+        return [ScopeResult(TOKEN, _unclear(error), error.message)]
+    if status.status != "active":
+        return [ScopeResult(TOKEN, "failed", f"Cloudflare says that it is {status.status}.")]
+    ends = f"Ends on {status.expires_on:%d %b %Y}." if status.expires_on else "Has no end date."
+    results.append(ScopeResult(TOKEN, "passed", ends))
+    results.append(_tried(ACCOUNT_SSL_READ, lambda: client.certificates.list(account.cloudflare_id)))
+    results.append(ScopeResult(ACCOUNT_SSL_EDIT, "unproven", FIRST_WRITE))
+    zones: list[Zone] = []
+    results.append(_tried(ZONE_READ, lambda: zones.extend(client.zones.list(account.cloudflare_id))))
+    if not zones:
+        if results[-1].result == "passed":
+            seen_none = "The token sees no zone of this account: it lacks the permission, or no zone is in its scope."
+            results[-1] = ScopeResult(ZONE_READ, "failed", seen_none)
+        return results
+    zone = next((zone for zone in zones if zone.status == "active"), zones[0])
+    return results + _zone_results(client, account, zone) + _excess(client, account, zone)
+
+
+def _zone_results(client: Client, account: Account, zone: Zone) -> list[ScopeResult]:
+    """Tried in one zone; a permission that lacks in another shows when that one is read."""
+    rulesets: list[Ruleset | None] = []
+    read_list = lambda: client.associations.read(zone.id, mtls_certificate_id=NOBODYS_CERTIFICATE)  # noqa: E731
+    results = [
+        _tried(ZONE_SSL_READ, read_list, missing_is_fine=True, where=zone.name),
+        ScopeResult(ZONE_SSL_EDIT, "unproven", FIRST_WRITE),
+        _tried(ZONE_WAF_READ, lambda: rulesets.append(client.rules.entrypoint(zone.id)), where=zone.name),
+    ]
+    hold = hold_on_account(account.pk)
+    if not rulesets:
+        results.append(ScopeResult(ZONE_WAF_EDIT, "unknown", "Not tried, because the rules cannot be read."))
+    elif hold and hold.kind == "stop":
+        results.append(ScopeResult(ZONE_WAF_EDIT, "unknown", "Not tried while writes are stopped."))
+    else:
+        results.append(_tried(ZONE_WAF_EDIT, lambda: _rehearse(client, zone, rulesets[0]), where=zone.name))
+    return results
+
+
+def _rehearse(client: Client, zone: Zone, ruleset: Ruleset | None) -> None:
+    if ruleset is None:
+        client.rules.create_ruleset(zone.id, rules=[REHEARSAL], dry_run=True)
+    else:
+        client.rules.add(zone.id, ruleset.id, REHEARSAL, first=False, dry_run=True)
+
+
+def _excess(client: Client, account: Account, zone: Zone) -> list[ScopeResult]:
+    """Rights the portal never uses, as far as reading shows them: a leaked token should not open more than it must."""
+    probes = {
+        "Zone: DNS, Read": f"/zones/{zone.id}/dns_records",
+        "Account: API Tokens, Read": f"/accounts/{account.cloudflare_id}/tokens",
+        "User: API Tokens, Read": "/user/tokens",
+    }
+    found = []
+    for scope, path in probes.items():
+        if _tried(scope, lambda path=path: client.call("GET", path, query={"per_page": "5"})).result == "passed":  # type: ignore[misc]
+            found.append(ScopeResult(scope, "excess", "Not needed. Take it off the token."))
+    return found
+
+
+def _tried(scope: str, call: Callable[[], Any], *, missing_is_fine: bool = False, where: str = "") -> ScopeResult:
+    place = f"Tried in {where}." if where else ""
+    try:
+        call()
+    except PermissionMissing:
+        return ScopeResult(scope, "failed", f"{NEEDED_FOR.get(scope, '')} {place}".strip())
+    except Rejected as error:
+        # The permission let the call through; what was asked for was refused.
+        return ScopeResult(scope, "passed", f"{place} {error.message}".strip())
+    except NotFoundAtEdge as error:
+        return ScopeResult(scope, "passed", place) if missing_is_fine else ScopeResult(scope, "unknown", error.message)
+    except CloudflareError as error:
+        return ScopeResult(scope, _unclear(error), error.message)
+    return ScopeResult(scope, "passed", place)
+
+
+def _unclear(error: CloudflareError) -> str:
+    """A token that is refused altogether has failed; a call that was not answered has not."""
+    if isinstance(error, RateLimited):
+        raise error
+    return "failed" if isinstance(error, Unauthorized) else "unknown"
+
+
+@transaction.atomic
+def store_scope_check(*, by: Actor, account: Account, results: list[ScopeResult]) -> None:
+    """Keep what was found. The log tells of it when a result is another one than before."""
+    found = [asdict(result) for result in results]
+    before = {row["scope"]: row["result"] for row in account.scope_check}
+    after = {row.scope: row.result for row in results}
+    account.scope_check, account.scope_checked_at = found, timezone.now()
+    account.save(update_fields=["scope_check", "scope_checked_at"])
+    if before != after:
+        subject = ("account", account.pk, account.name)
+        record(by=by, action="account:token_checked", subject=subject, account=account.pk, before=before, after=after)
