@@ -24,7 +24,8 @@ from apps.outbox.services import Lease, holds
 from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.rule import DesiredRule, is_ours
-from apps.reconcile.edge import EdgeClient, Observation, observed_zone, rule_states
+from apps.reconcile.edge import EdgeClient, Observation, observed_zone, revision_of, rule_states
+from apps.reconcile.foreign import marked
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import store_own_rules
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
@@ -156,7 +157,9 @@ class Applier:
         """
         lists = {key: names for key, (names, _) in self.seen.items()}
         state = observed_zone(self.zone.name, lists, self.ruleset)
-        return Observation(state, self.observation.read_at, self.ruleset, self.observation.clock)
+        return Observation(
+            state, self.observation.read_at, self.ruleset, self.observation.clock, revision_of(self.zone)
+        )
 
     def _write_rule(self, step: AddRule | EditRule | DeleteRule) -> Outcome:
         self._may_write()
@@ -202,4 +205,5 @@ class Applier:
 
 
 def rule_write(rule: DesiredRule) -> RuleWrite:
-    return RuleWrite(ref=rule.ref, description=rule.description, action=rule.action, expression=rule.expression)
+    """The rule as it is sent: its description tells another installation of the portal whose it is."""
+    return RuleWrite(ref=rule.ref, description=marked(rule.description), action=rule.action, expression=rule.expression)

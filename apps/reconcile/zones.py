@@ -17,6 +17,7 @@ from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_zone
 from apps.inventory.models import Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
+from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, park, postpone, settle
 from apps.planning.diff import diff
@@ -27,7 +28,7 @@ from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.models import Plan, PlanStep
-from apps.reconcile.observe import WORKER, store_observation
+from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.plans import end_plan, store_plan
 from apps.reconcile.removals import recent_removals
 
@@ -54,6 +55,8 @@ def run_zone(zone_id: UUID) -> None:
     except LeaseLost as error:
         log.warning("zone_run_stopped", zone=zone.name, why=error.message)
         settle(lease, next_in_s=_next_in_s(zone))
+    except Overtaken as error:
+        postpone(lease, delay_s=0.0, why=error.message)
     except PortalError as error:
         if (seconds := held_back_s(error)) is None:
             _handle(zone, lease, error)
@@ -118,6 +121,9 @@ def _send(
         fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
         settle(lease, next_in_s=_next_in_s(zone))
         return
+    if not check_history():
+        settle(lease, next_in_s=_next_in_s(zone))
+        return
     client.gate.reserve(calls_of(plan))
     stored = store_plan(zone=zone, plan=plan, requests=requests)
     begin_applying(by=WORKER, request_ids=ids)
@@ -134,10 +140,16 @@ def _still_verifying(zone: Zone, observation: Observation) -> bool:
     """Whether a sent list is still not to be seen, within the time a lag may take. Past it the plan has diverged."""
     waiting = False
     for plan in Plan.objects.filter(zone=zone, state=Plan.State.VERIFYING):
-        done = plan.steps.filter(kind="replace_list", state=PlanStep.State.DONE)
+        done = list(plan.steps.filter(kind="replace_list", state=PlanStep.State.DONE))
         sent = {step.document["ca"]: frozenset(step.document["after"]) for step in done}
-        if all(observation.zone.lists.get(key) == names for key, names in sent.items()):
+        before = {step.document["ca"]: frozenset(step.document["before"]) for step in reversed(done)}
+        seen = {key: observation.zone.lists.get(key) for key in sent}
+        if seen == sent:
             end_plan(plan, Plan.State.APPLIED)
+        elif any(names not in {sent[key], before[key]} for key, names in seen.items()):
+            # No lag shows a list that never was: somebody changed it right after us, and waiting would help nobody.
+            words = "The list was changed outside right after it was sent. The next plan goes on from what is read."
+            end_plan(plan, Plan.State.SUPERSEDED, error=words)
         elif plan.verify_until and timezone.now() < plan.verify_until:
             waiting = True
         else:

@@ -18,6 +18,7 @@ from tests.faults.locks import nothing_commits
 from tests.portal_process import wait_for
 
 pytestmark = pytest.mark.timeout(600)
+ENVIRONMENT = {"BYOCA_STALE_AFTER_S": "12"}
 ZONE = "northwind.example"
 NAMES = itertools.count(1)
 PARKED = """
@@ -50,7 +51,7 @@ def test_r29_a_worker_that_is_asked_to_end_leaves_no_half_state(
     row, since = driver.ask(ca, hostname), driver.seq()
     driver.edge.hold("after_apply_before_reply", method="PUT", path=LIST_PATH, zone=ZONE)
     driver.approve(row)
-    hold = driver.edge.held()
+    hold = driver.edge.held(wait_s=60)
     worker = driver.part("worker")
     os.kill(worker, number)
     if twice:
@@ -69,7 +70,7 @@ def test_r30_a_run_that_always_kills_its_worker_is_parked_and_holds_up_nothing_e
     row = driver.ask(ca, f"api.{poison}")
     driver.python(
         "import sys; from apps.inventory.models import Zone; from apps.outbox.models import OutboxEntry\n"
-        "OutboxEntry.objects.filter(subject_id=Zone.objects.get(name=sys.argv[1]).pk).update(attempts=22)",
+        "OutboxEntry.objects.filter(subject_id=Zone.objects.get(name=sys.argv[1]).pk).update(attempts=23)",
         poison,
     )
     driver.edge.faults({"match": {"zone": poison, "times": None}, "do": {"fault": "hold", "at": "before_apply"}})
@@ -122,10 +123,12 @@ def test_r31_five_beats_do_what_one_does(driver: Driver, ca: dict[str, Any], hos
 
 
 def test_r32_a_dead_beat_turns_health_red_and_is_caught_up_once(driver: Driver, ca: dict[str, Any]) -> None:
-    beat = driver.part("beat")
-    with driver.stopped(beat):
-        wait_for(lambda: httpx.get(f"{driver.portal.url}/readyz").status_code == 503, within_s=60, saying="it is red")
+    beat, before = driver.part("beat"), driver.zone(ZONE)["read_at"]
+    os.kill(beat, signal.SIGSTOP)
+    wait_for(lambda: httpx.get(f"{driver.portal.url}/readyz").status_code == 503, within_s=60, saying="it is red")
+    wait_for(lambda: beat not in driver.portal.children(), within_s=60, saying="it is ended, and another started")
     wait_for(lambda: httpx.get(f"{driver.portal.url}/readyz").status_code == 200, within_s=60, saying="it is green")
+    wait_for(lambda: driver.zone(ZONE)["read_at"] > before, within_s=60, saying="reading goes on")
 
 
 def test_r33_a_broker_that_loses_everything_loses_nothing_approved(driver: Driver, ca: dict[str, Any]) -> None:
