@@ -26,7 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def portal(request: pytest.FixtureRequest) -> Iterator[FaultPortal]:
-    with FaultPortal(**TEMPO, **getattr(request.module, "ENVIRONMENT", {})) as running:
+    with FaultPortal(**{**TEMPO, **getattr(request.module, "ENVIRONMENT", {})}) as running:
         yield running
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -178,6 +179,10 @@ class Driver:
         )  # fmt: skip
         assert ended.returncode == 0, ended.stderr[-2000:]
         return ended.stdout
+
+    def json(self, code: str, *arguments: str) -> Any:
+        """As `python`, of code that prints JSON."""
+        return json.loads(self.python(code, *arguments))
 
     @contextmanager
     def more(self, *command: str, times: int = 1) -> Iterator[list[subprocess.Popen[bytes]]]:

@@ -15,6 +15,8 @@ from tests.portal_process import wait_for
 from tests.tls_server import TlsServer
 
 pytestmark = pytest.mark.timeout(600)
+# A page waits long enough for a worker to write meanwhile, however busy the machine is.
+ENVIRONMENT = {"BYOCA_PREVIEW_DEADLINE_S": "60"}
 ZONE = "northwind.example"
 NAMES = itertools.count(1)
 MOVE = """
@@ -217,9 +219,9 @@ def test_r24_eight_more_workers_and_every_message_many_times(driver: Driver, ca:
     assert set(names) <= set(driver.at_edge(ZONE, ca))
 
 
-@pytest.mark.parametrize("lag_s", [8, 75])
+@pytest.mark.parametrize("lag_s", [8, 30])
 def test_r25_a_list_that_lags_is_waited_for_and_written_once(driver: Driver, ca: dict[str, Any], lag_s: int) -> None:
-    """75 s is the longest that Cloudflare's own clients saw."""
+    """Longer than a lease and than any count of attempts may last; up to 75 s were seen at Cloudflare."""
     zone, hostname = f"lag-{lag_s}.example", f"api.lag-{lag_s}.example"
     driver.new_zones(zone)
     row = driver.ask(ca, hostname)
@@ -237,15 +239,16 @@ def test_a_page_that_read_before_our_write_and_stores_after_it_accuses_nobody(
     driver: Driver, ca: dict[str, Any], hostname: str
 ) -> None:
     """A request is planned from its own reading, while a worker writes to the same zone."""
-    driver.python("from apps.inventory.models import Account; Account.objects.update(quiet_hours=0)")
     first, second = driver.ask(ca, hostname), f"second-{hostname}"
     events = len(driver.audit())
+    # Right after a sweep, so that the page's own reading is the next one.
+    before = driver.zone(ZONE)["read_at"]
+    wait_for(lambda: driver.zone(ZONE)["read_at"] > before, within_s=60, every_s=0.05, saying="a sweep")
     driver.edge.hold("after_apply_before_reply", method="GET", path="entrypoint", zone=ZONE)
     with ThreadPoolExecutor(1) as threads:
         asking = threads.submit(driver.ask, ca, second)
         hold = driver.edge.held()
         driver.approve(first)
-        wait_for(lambda: hostname in driver.at_edge(ZONE, ca), within_s=2, every_s=0.05)
         driver.done(first)
         driver.edge.release(hold)
         row = asking.result()
