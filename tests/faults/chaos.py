@@ -71,7 +71,7 @@ class Chaos:
             act = self.random.choices(acts, weights)[0]
             self.counts[act.__name__] += 1
             # A part that is down, or a decision that came too late, is what chaos is about.
-            with suppress(httpx.TransportError, AssertionError, KeyError, ProcessLookupError, redis.RedisError):
+            with suppress(httpx.TransportError, AssertionError, LookupError, OSError, redis.RedisError):
                 act()
             time.sleep(self.random.uniform(0, 0.15))
         return self._peace()
