@@ -4,6 +4,8 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+# Two test processes; a file stays in one, so that what its tests share is made once.
+TWO := -n 2 --dist loadfile
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 help:
@@ -34,7 +36,7 @@ up: .venv/installed
 	@exec $(BIN)/python manage.py up
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "not browser" --cov --cov-branch --cov-report=
+	$(BIN)/python -m pytest -m "not browser and not faults and not chaos" $(TWO) --cov --cov-branch --cov-report=
 	$(BIN)/python tests/coverage_gate.py
 	@echo "Left out here: the same tests on PostgreSQL and Redis (make test-services), and the browser (make test-browser)."
 
@@ -49,7 +51,7 @@ check: .venv/installed-dev
 
 test-services: .venv/installed-dev
 	@test -n "$$DATABASE_URL" && test -n "$$REDIS_URL" || { echo "Set DATABASE_URL and REDIS_URL."; exit 1; }
-	$(BIN)/python -m pytest -m "not browser" --create-db
+	$(BIN)/python -m pytest -m "not browser and not faults and not chaos" $(TWO) --create-db
 
 test-browser: .venv/installed-dev
 	@test -n "$(CHROMIUM)" || { echo "No chromium found. Install it, then run this again."; exit 1; }

@@ -12,3 +12,10 @@ from pathlib import Path
 FOLDER = Path(os.environ.setdefault("BYOCA_DATA_DIR", tempfile.mkdtemp(prefix="byoca-tests-")))
 (FOLDER / "static").mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byoca_portal.settings")
+
+# Each of several test processes has a Redis database of its own: portals that shared one would get each other's
+# messages.
+_base, _, _number = os.environ.get("REDIS_URL", "").rpartition("/")
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+if _number.isdigit() and _worker.isdigit():
+    os.environ["REDIS_URL"] = f"{_base}/{int(_number) - int(_worker)}"

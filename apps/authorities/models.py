@@ -31,6 +31,7 @@ class CertificateAuthority(models.Model):
     ski = models.CharField(max_length=128, blank=True)
     not_before = models.DateTimeField()
     not_after = models.DateTimeField()
+    issuers = models.JSONField(default=list, help_text="Known direct issuers of its clients; see issuers.py")
     client_issuers = models.CharField(max_length=16, blank=True, choices=[("self", "self"), ("", "not known")])
     owner_team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, blank=True)
     reason = models.TextField(blank=True)
@@ -72,7 +73,7 @@ class CertificateAuthority(models.Model):
     @property
     def issuer_skis(self) -> frozenset[str] | None:
         """SKIs a client certificate's direct issuer may have, upper-case hex; None when not known."""
-        return frozenset({self.ski}) if self.client_issuers == "self" and self.ski else None
+        return frozenset(str(issuer["ski"]) for issuer in self.issuers) or None
 
     @property
     def replaced_by(self) -> CertificateAuthority | None:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.authorities.expiry import days_left, threshold_at
+from apps.authorities.issuers import SELF, Issuer, own_issuer
 from apps.authorities.models import CertificateAuthority, ExpiryNotice
 from apps.authorities.selectors import UploadInspection, inspect_upload, no_slot_words, slot_for, slots_of
 from apps.authorities.states import HOLDING, CaState, may_move
@@ -80,6 +81,7 @@ def admit_ca(
         not_before=facts.not_before,
         not_after=facts.not_after,
         client_issuers=client_issuers,
+        issuers=own_issuer(facts) if client_issuers == SELF else [],
         owner_team=owner_team,
         reason=reason.strip(),
         replaces=replaces,
@@ -178,6 +180,12 @@ def confirm_clients(*, by: Actor, ca_id: UUID, reason: str) -> CertificateAuthor
     after = {"clients_confirmed_at": ca.clients_confirmed_at, "replaces": ca.replaces.name if ca.replaces else ""}
     _record(by, "ca:clients_confirmed", ca, reason=reason.strip(), after=after)
     return ca
+
+
+def store_issuers(ca_id: UUID, issuers: list[Issuer]) -> None:
+    """Set who is known to sign the CA's clients. Part of an approved request's transaction, whose event tells it."""
+    only_self = [issuer["source"] for issuer in issuers] == [SELF]
+    CertificateAuthority.objects.filter(pk=ca_id).update(issuers=issuers, client_issuers=SELF if only_self else "")
 
 
 @transaction.atomic

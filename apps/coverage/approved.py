@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.authorities.models import CertificateAuthority
+from apps.authorities.services import store_issuers
 from apps.authorities.states import CaState
 from apps.coverage.models import (
     Association,
@@ -31,7 +32,9 @@ from apps.inventory.models import Zone
 def write(request: CoverageRequest, *, by_label: str) -> list[str]:
     """Turn an approved request into approved state. Returns its hostnames."""
     rows = list(request.hostnames.select_related("zone"))
-    for row in rows:
+    if request.kind == Kind.ISSUERS:
+        _change_issuers(request, rows)
+    for row in rows if request.kind != Kind.ISSUERS else ():
         if request.kind == Kind.UNCOVER:
             _release(request, row)
         else:
@@ -59,6 +62,15 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
             approved_by_label=by_label,
         )  # fmt: skip
     set_mode(request, row, mode_after(row.zone, row.hostname, request))
+
+
+def _change_issuers(request: CoverageRequest, rows: list[RequestHostname]) -> None:
+    """The CA's known issuers are those asked for; each rule that is pinned to them is unfinished until it says so."""
+    request.issuers_before = request.ca.issuers
+    request.save(update_fields=["issuers_before"])
+    store_issuers(request.ca_id, request.issuers or [])
+    for row in rows:
+        Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).update(request=request, live_at=None)
 
 
 def _owner_of(row: RequestHostname) -> Team | None:
@@ -97,6 +109,8 @@ def _release(request: CoverageRequest, row: RequestHostname) -> None:
 
 def take_back(request: CoverageRequest) -> None:
     """Undo what an approval wrote, as far as the edge has not shown it yet."""
+    if request.kind == Kind.ISSUERS and request.issuers_before is not None:
+        store_issuers(request.ca_id, request.issuers_before)
     fresh = Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED)
     for row in fresh.select_related("zone", "ca"):
         _end_record(row.zone, row.ca, row.hostname)
@@ -180,7 +194,7 @@ def _close_requests(by: Actor, zone: Zone) -> list[CoverageRequest]:
                 row.result = RequestHostname.Result.DONE
                 row.save(update_fields=["result"])
         if not request.hostnames.exclude(result=RequestHostname.Result.DONE).exists():
-            _finish(by, request)
+            finish(by, request)
             closed.append(request)
     return closed
 
@@ -193,7 +207,8 @@ def _reached(request: CoverageRequest, row: RequestHostname) -> bool:
     return bool(association and association.live_at and mode and mode.live_at)
 
 
-def _finish(by: Actor, request: CoverageRequest) -> None:
+def finish(by: Actor, request: CoverageRequest) -> None:
+    """End a request with nothing left to do."""
     before = {"state": request.state}
     request.state, request.state_reason, request.finished_at = RequestState.DONE.value, "", timezone.now()
     request.save(update_fields=["state", "state_reason", "finished_at"])

@@ -14,12 +14,14 @@ from apps.inventory.models import Account, Zone
 class Kind(models.TextChoices):
     """COVER puts hostnames under a CA, UNCOVER takes them off, ADOPT approves what is at the edge already.
 
+    ISSUERS changes who is known to sign a CA's clients, and with it the pins of its rules (`issuer_changes.py`).
     BREAK_GLASS and RETURN come from `break_glass.py` alone: block to log without an approver, and back.
     """
 
     COVER = "cover"
     UNCOVER = "uncover"
     ADOPT = "adopt"
+    ISSUERS = "issuers", "Change issuers of"
     BREAK_GLASS = "break_glass", "Break-glass on"
     RETURN = "return", "Return to block of"
 
@@ -44,6 +46,8 @@ class CoverageRequest(models.Model):
     mode = models.CharField(max_length=8, choices=ModeChoice.choices, default=ModeChoice.VERIFY)
     reason = models.TextField()
     override = models.TextField(blank=True, help_text="Why hostnames may go to block without a quiet period in log")
+    issuers = models.JSONField(null=True, blank=True, help_text="Asked for by a request of kind issuers")
+    issuers_before = models.JSONField(null=True, blank=True)
     ticket = models.CharField(max_length=120, blank=True)
     team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, blank=True)
     requested_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="requests")

@@ -191,6 +191,8 @@ def desired_with(zone: Zone, request: CoverageRequest) -> DesiredZone:
     """The approved state of a zone as it would be once the request were approved. Nothing is stored."""
     rows = {(r.ca_id, r.hostname): r for r in Association.objects.filter(zone=zone).select_related("ca")}
     modes = {row.hostname: row for row in Enforcement.objects.filter(zone=zone)}
+    if request.kind == Kind.ISSUERS:
+        return _desired_with_issuers(zone, request, list(rows.values()), list(modes.values()))
     for wanted in request.hostnames.filter(zone=zone):
         key, name = (request.ca_id, wanted.hostname), wanted.hostname
         if request.kind == Kind.UNCOVER:
@@ -205,3 +207,17 @@ def desired_with(zone: Zone, request: CoverageRequest) -> DesiredZone:
         if name not in modes or modes[name].mode != mode:
             modes[name] = Enforcement(zone=zone, hostname=name, mode=mode)
     return build_desired(zone.name, rows.values(), modes.values())
+
+
+def _desired_with_issuers(
+    zone: Zone, request: CoverageRequest, rows: list[Association], modes: list[Enforcement]
+) -> DesiredZone:
+    """As it would be with the issuers asked for: the rules of the CA's hostnames are unfinished then."""
+    for row in rows:
+        if row.ca_id == request.ca_id:
+            row.ca.issuers = request.issuers or []
+    names = set(request.hostnames.filter(zone=zone).values_list("hostname", flat=True))
+    for mode in modes:
+        if mode.hostname in names:
+            mode.live_at = None
+    return build_desired(zone.name, rows, modes)

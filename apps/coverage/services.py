@@ -186,6 +186,8 @@ def approve_request(*, by: Actor, request_id: int, digest: str, comment: str = "
     record_request(
         by, "request:approved", request, hostnames=hostnames, reason=comment.strip(), before=before, after=after
     )
+    if not hostnames:
+        approved.finish(by, request)
     return request
 
 
@@ -265,6 +267,9 @@ def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
     """Close in-flight requests that need a person, with the reason. What was reached stays reached."""
     for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids), state__in=IN_FLIGHT):
         before = {"state": request.state}
+        if request.kind == Kind.ISSUERS:
+            # Half a set of pins is no state to rest in: the rules that changed show as drift until it is tried again.
+            approved.take_back(request)
         reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
         target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
         move_request(request, target, why=why, finished_at=timezone.now())
@@ -281,6 +286,8 @@ def retry_requests(*, by: Actor, zone: Zone) -> None:
         request = locked_request(request_id)
         before = {"state": request.state}
         move_request(request, RequestState.APPROVED, finished_at=None)
+        if request.kind == Kind.ISSUERS:
+            approved.write(request, by_label=by.label)
         record_request(by, "request:retried", request, before=before, after={"state": request.state})
     mark_due(kind="zone", subject_id=zone.pk)
     subject = ("zone", zone.pk, zone.name)

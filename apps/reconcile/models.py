@@ -158,3 +158,24 @@ class RuleSpan(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hostname}: {self.action}"
+
+
+class LockOut(models.Model):
+    """One hostname whose every client is refused, from the read that showed it until one that does not."""
+
+    zone = models.ForeignKey(Zone, on_delete=models.CASCADE, related_name="lock_outs")
+    hostname = models.CharField(max_length=253)
+    detail = models.TextField(blank=True)
+    first_seen_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True, db_index=True)
+
+    class Meta:
+        ordering = ("first_seen_at",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=["zone", "hostname"], condition=models.Q(ended_at=None), name="reconcile_lock_out_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.hostname} is locked out"

@@ -32,6 +32,7 @@ from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.edge import Observation, rule_states
 from apps.reconcile.foreign import notice_foreign_writer, notice_other_installation, undoes_ours
 from apps.reconcile.history import keep_history
+from apps.reconcile.lock_outs import name_lock_outs
 from apps.reconcile.models import Drift, Plan
 
 WORKER = Actor.portal("worker")
@@ -69,6 +70,7 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
         unfinished=_unfinished(zone, observed),
     )
     _name_drift(zone, observed, keys)
+    name_lock_outs(zone, observed)
     return ended
 
 

@@ -126,7 +126,8 @@ def rehearse_client(*, account: Account, data: bytes | str, hostname: str = "", 
         places = {(zone.pk, name): places.get((zone.pk, name), _Place(zone))}
     cols = columns(account)
     read = {col.key: facts for col in cols if (facts := _certificate_of(col))}
-    result = rehearse(data, [TrustedCa(col.key, col.label, read[col.key]) for col in cols if col.key in read], now=now)
+    trusted = [TrustedCa(col.key, col.label, read[col.key], _issuers_of(col)) for col in cols if col.key in read]
+    result = rehearse(data, trusted, now=now)
     by_key = {col.key: col for col in cols}
     cas = tuple(_ca_verdict(by_key[verdict.ca.key], verdict) for verdict in result.verdicts)
     unjudged = {col.key: col.label for col in cols if col.key not in read}
@@ -167,6 +168,12 @@ def _places(account: Account) -> dict[tuple[object, str], _Place]:
     for row in associations_in(account).filter(zone__in=zones, state=Association.State.APPROVED):
         place(row.zone_id, row.hostname).approved.add(row.ca_id)
     return places
+
+
+def _issuers_of(col: Column) -> tuple[CertificateFacts, ...]:
+    """The intermediates that are known to sign the CA's clients."""
+    pems = [str(issuer["pem"]) for issuer in col.ca.issuers if issuer["pem"]] if col.ca else []
+    return tuple(read_sound_certificate(read_bundle(pem).ders[0]) for pem in pems)
 
 
 def _certificate_of(col: Column) -> CertificateFacts | None:

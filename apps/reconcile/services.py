@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
+from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import CoverageRequest, Kind, RequestPlan
 from apps.coverage.rotation_services import request_overlap, request_release
 from apps.coverage.selectors import request_by_id
@@ -63,6 +64,14 @@ def submit_rotation(*, by: Actor, ca_id: UUID, kind: str, reason: str, ticket: s
     """
     ask = request_overlap if kind == Kind.COVER else request_release
     return _planned(ask(by=by, ca_id=ca_id, reason=reason, ticket=ticket), by)
+
+
+def submit_issuers(
+    *, by: Actor, ca: CertificateAuthority, entries: Sequence[str], reason: str, override: str = "", ticket: str = ""
+) -> CoverageRequest:
+    """Send a change of a CA's known issuers, planned like any request."""
+    made = create_issuers_request(by=by, ca=ca, entries=entries, reason=reason, override=override, ticket=ticket)
+    return _planned(made, by)
 
 
 def _planned(request: CoverageRequest, by: Actor) -> CoverageRequest:

@@ -16,6 +16,8 @@ from apps.identity.permissions import ROLE_LABELS, Permission, Role
 from apps.inventory.holds import stops_in_force
 from apps.inventory.models import Account, Stop
 from apps.inventory.selectors import accounts
+from apps.reconcile.lock_outs import open_lock_outs
+from apps.reconcile.models import LockOut
 from apps.reconcile.selectors import drift_open
 
 ROLE_RANK = (Role.ADMIN, Role.ENGINEER, Role.APPROVER, Role.AUDITOR, Role.OWNER, Role.RESPONDER, Role.VIEWER)
@@ -35,6 +37,7 @@ class Shell:
     can: dict[str, bool]
     stops: tuple[Stop, ...]
     break_glasses: tuple[BreakGlass, ...]
+    lock_outs: tuple[LockOut, ...]
 
 
 def current_account(request: HttpRequest) -> Account | None:
@@ -74,6 +77,7 @@ def shell(request: HttpRequest) -> dict[str, Any]:
             role_label=label,
             can={permission.name.lower(): actor.may(permission) for permission in Permission},
             stops=tuple(stops_in_force()),
+            lock_outs=tuple(open_lock_outs(account)) if account else (),
             break_glasses=tuple(open_break_glasses(account)[:5]) if account else (),
         )
     }

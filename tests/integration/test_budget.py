@@ -69,7 +69,7 @@ def test_all_processes_together_keep_to_half_of_the_limit_with_redis_and_without
 
 def test_one_429_pauses_every_process_until_it_ends(parts: PortalParts) -> None:
     # Somebody at the dashboard uses the limit up: the portal does not see it coming.
-    parts.sandbox.switch(rate_limit=8, rate_window_s=7)
+    parts.sandbox.switch(rate_limit=8, rate_window_s=7, rate_block_s=7)
     with httpx.Client(headers={"Authorization": f"Bearer {parts.sandbox.token}"}) as dashboard:
         for _ in range(9):
             dashboard.get(f"{parts.sandbox.base_url}/user/tokens/verify")

@@ -120,6 +120,16 @@ class InspectionSerializer(serializers.Serializer[Any]):
         }
 
 
+class IssuerSerializer(serializers.Serializer[Any]):
+    """One known direct issuer of client certificates. `source` is self, intermediate or sample."""
+
+    ski = serializers.CharField()
+    source = serializers.CharField()
+    subject = serializers.CharField()
+    not_after = serializers.CharField(allow_blank=True)
+    note = serializers.CharField(allow_blank=True)
+
+
 class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
     """A CA. `cloudflare_id` is null until the edge knows it; `state` ends at `live`.
 
@@ -128,6 +138,7 @@ class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
 
     cloudflare_id = serializers.SerializerMethodField()
     client_issuers = serializers.SerializerMethodField()
+    issuers = IssuerSerializer(many=True)
     account = AccountRefSerializer()
     owner_team = TeamRefSerializer(allow_null=True)
     replaces = CaRefSerializer(allow_null=True)
@@ -141,7 +152,7 @@ class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
         model = CertificateAuthority
         fields = (
             "id", "cloudflare_id", "account", "name", "state", "state_reason", "fingerprint", "ski",
-            "not_before", "not_after", "expiry_threshold_days", "client_issuers", "replaces", "replaced_by",
+            "not_before", "not_after", "expiry_threshold_days", "client_issuers", "issuers", "replaces", "replaced_by",
             "owner_team", "reason", "facts", "findings", "pem", "uploaded_by", "created_at", "live_at", "deleted_at",
             "delete_reason",
         )  # fmt: skip

@@ -9,6 +9,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from apps.api.serializers.accounts import HoldSerializer
+from apps.api.serializers.cas import IssuerSerializer
 from apps.api.serializers.changes import ChangeSummarySerializer
 from apps.api.serializers.common import (
     AccountQuerySerializer,
@@ -42,9 +43,13 @@ class HostnameField(serializers.CharField):
 class RequestBodySerializer(StrictSerializer):
     """What is asked for."""
 
-    kind = OneOf(list(ASKABLE))
+    kind = OneOf([*ASKABLE, Kind.ISSUERS.value])
     ca = serializers.CharField(help_text="Portal's or Cloudflare's id.")
-    hostnames = serializers.ListField(child=HostnameField(), allow_empty=False)
+    hostnames = serializers.ListField(child=HostnameField(), required=False, default=list)
+    issuers = serializers.ListField(
+        child=serializers.CharField(max_length=65_536), required=False, default=list, max_length=40,
+        help_text="Of kind issuers: `self`, or PEM of an intermediate or of a sample client. Empty: no pin.",
+    )  # fmt: skip
     mode = OneOf(ModeChoice.values, required=False, default=ModeChoice.VERIFY.value)
     reason = serializers.CharField()
     override = serializers.CharField(
@@ -64,6 +69,15 @@ class RequestBodySerializer(StrictSerializer):
         },
         help_text="A team's slug: who will own the hostnames.",
     )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        """Hostnames belong to coverage, issuers to a change of issuers."""
+        named, wrong = ("issuers", "hostnames") if attrs["kind"] == Kind.ISSUERS else ("hostnames", "issuers")
+        if attrs[wrong]:
+            raise serializers.ValidationError({wrong: [f"Not with this kind. Send {named}."]})
+        if named == "hostnames" and not attrs["hostnames"]:
+            raise serializers.ValidationError({"hostnames": ["Name at least one hostname."]})
+        return attrs
 
 
 class ApproveBodySerializer(StrictSerializer):
@@ -117,12 +131,13 @@ class RequestRowSerializer(serializers.ModelSerializer[CoverageRequest]):
     ca = CaRefSerializer()
     team = TeamRefSerializer(allow_null=True)
     requested_by = serializers.CharField(source="requested_by_label")
+    issuers = IssuerSerializer(many=True, allow_null=True)
 
     class Meta:
         model = CoverageRequest
         fields: tuple[str, ...] = (
-            "id", "label", "kind", "state", "state_reason", "account", "ca", "mode", "reason", "override", "ticket",
-            "team", "requested_by", "correlation_id", "created_at", "decided_at", "finished_at",
+            "id", "label", "kind", "state", "state_reason", "account", "ca", "mode", "issuers", "reason",
+            "override", "ticket", "team", "requested_by", "correlation_id", "created_at", "decided_at", "finished_at",
         )  # fmt: skip
         read_only_fields = fields
 

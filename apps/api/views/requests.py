@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,9 +20,10 @@ from apps.api.serializers.requests import (
     RequestSerializer,
 )
 from apps.authorities.selectors import ca_by_id
+from apps.coverage.models import Kind
 from apps.coverage.selectors import request_by_id, requests_in
 from apps.coverage.services import approve_request, reject_request, withdraw_request
-from apps.reconcile.services import rebuild_plan, submit_request
+from apps.reconcile.services import rebuild_plan, submit_issuers, submit_request
 
 DECIDING = (400, 403, 404, 409)
 
@@ -47,6 +50,8 @@ class RequestsView(ApiView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         body = self.body(request, RequestBodySerializer)
+        if body["kind"] == Kind.ISSUERS:
+            return self._issuers(request, body)
         made = submit_request(
             by=self.actor(request),
             kind=body["kind"],
@@ -57,6 +62,17 @@ class RequestsView(ApiView):
             override=body["override"],
             ticket=body["ticket"],
             team=body["team"],
+        )
+        return _answer(made.pk, status.HTTP_201_CREATED)
+
+    def _issuers(self, request: Request, body: dict[str, Any]) -> Response:
+        made = submit_issuers(
+            by=self.actor(request),
+            ca=ca_by_id(body["ca"]),
+            entries=body["issuers"],
+            reason=body["reason"],
+            override=body["override"],
+            ticket=body["ticket"],
         )
         return _answer(made.pk, status.HTTP_201_CREATED)
 

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.audit.selectors import events_matching
 from apps.authorities.selectors import ca_by_id, cas_of
 from apps.authorities.states import CaState
-from apps.coverage.models import ASKABLE, CoverageRequest
+from apps.coverage.models import ASKABLE, CoverageRequest, Kind
 from apps.coverage.selectors import (
     assess,
     current_plan,
@@ -29,6 +29,7 @@ from apps.identity.permissions import Permission
 from apps.reconcile.selectors import changes_of, hold_on_request
 from apps.reconcile.services import rebuild_plan, submit_request
 from apps.web.context import actor_of
+from apps.web.radius import radius_of
 from apps.web.views.base import account_of, page_of
 
 TITLES = {"cover": "Request coverage", "uncover": "Request removal", "adopt": "Adopt what is at the edge"}
@@ -37,6 +38,7 @@ REACHED = {
     "planning": 1, "stale": 1, "waiting": 2, "approved": 3, "applying": 3, "done": 5, "partly_done": 3, "failed": 3,
     "rejected": 2, "withdrawn": 2,
 }  # fmt: skip
+ENDED = {"done", "rejected", "withdrawn"}
 FIELDS = ("kind", "ca", "hostnames", "mode", "override", "reason", "ticket", "team")
 
 
@@ -156,6 +158,7 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "mine": actor.person is not None and actor.person.pk == asked.requested_by_id,
         "undecided": asked.state in {"planning", "waiting", "stale"},
         "confirm_word": loses[0] if len(loses) == 1 else str(len(loses)) if loses else "",
+        "radius": radius_of(asked) if asked.kind == Kind.UNCOVER and asked.state not in ENDED else None,
         "approvals": asked.approvals.all(),
         "changes": changes_of(asked),
         "hold": hold_on_request(asked),

@@ -1,0 +1,131 @@
+"""Changing who signs a CA's clients: a request with a plan, and rules at the edge that say the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from apps.authorities.issuers import skis_of
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.services import admit_ca
+from apps.coverage.issuer_changes import create_issuers_request
+from apps.coverage.models import CoverageRequest, Enforcement
+from apps.coverage.selectors import desired_zone
+from apps.coverage.services import fail_requests, retry_requests
+from apps.errors import Conflict, Forbidden, Invalid
+from apps.planning.rule import pins_in
+from apps.reconcile.observe import WORKER
+from apps.reconcile.services import submit_issuers
+from tests.certs import Made, make_ca
+from tests.unit.reconcile.conftest import World
+
+NAME = "api.northwind.example"
+
+
+class Issuing:
+    """A root, live and in `mode` on one hostname, with an intermediate below it."""
+
+    def __init__(self, world: World, mode: str = "block", client_issuers: str = "self") -> None:
+        self.world = world
+        self.root: Made = make_ca("Partners")
+        self.middle: Made = make_ca("Issuing", issuer=self.root)
+        self.ca: CertificateAuthority = admit_ca(
+            by=world.engineer, account=world.account, name="Partners", data=self.root.pem, client_issuers=client_issuers
+        )
+        world.run()
+        self.ca.refresh_from_db()
+        if mode:
+            assert world.approve(world.ask(self.ca, NAME, mode=mode)).state == "done"
+
+    def ask(self, *entries: str, override: str = "", reason: str = "New issuing CA") -> CoverageRequest:
+        return submit_issuers(by=self.world.engineer, ca=self.ca, entries=entries, reason=reason, override=override)
+
+    def approve(self, request: CoverageRequest) -> CoverageRequest:
+        self.world.engineer, keep = self.world.other_engineer, self.world.engineer
+        done = self.world.approve(request)
+        self.world.engineer = keep
+        self.ca.refresh_from_db()
+        return done
+
+    def pins(self) -> frozenset[str] | None:
+        rules = [r for r in self.world.edge.rules("northwind.example") if r["ref"].startswith("byoca-")]
+        (rule,) = rules
+        return pins_in(rule["expression"])
+
+
+def test_widening_reaches_the_rule_and_only_then_is_done(world: World) -> None:
+    issuing = Issuing(world)
+    before = issuing.pins()
+    request = issuing.ask("self", issuing.middle.pem)
+    assert request.state == "waiting"
+    assert issuing.pins() == before
+    rules = request.plans.get().document["zones"][0]["rules"]
+    assert [rule["operation"] for rule in rules] == ["edit"]
+    assert issuing.approve(request).state == "done"
+    assert issuing.pins() == issuing.ca.issuer_skis == skis_of(request.issuers)
+    assert len(issuing.pins() or ()) == 2
+    assert issuing.ca.client_issuers == ""
+
+
+def test_narrowing_on_a_blocked_hostname_waits_for_log_or_an_override(world: World) -> None:
+    issuing = Issuing(world, client_issuers="")
+    assert issuing.pins() is None
+    with pytest.raises(Invalid) as refused:
+        issuing.ask("self")
+    assert "1 hostname is in block" in refused.value.details["override"][0]
+    request = issuing.ask("self", override="All clients were moved in June")
+    assert request.override == "All clients were moved in June"
+    assert issuing.approve(request).state == "done"
+    assert issuing.pins() == {issuing.ca.ski}
+    assert issuing.ca.client_issuers == "self"
+
+
+def test_narrowing_is_free_where_nothing_is_refused_and_dropping_the_pin_is_no_narrowing(world: World) -> None:
+    issuing = Issuing(world, mode="log", client_issuers="")
+    assert issuing.approve(issuing.ask("self")).state == "done"
+    assert issuing.pins() == {issuing.ca.ski}
+    assert issuing.approve(issuing.ask()).state == "done"
+    assert issuing.pins() is None
+
+
+def test_without_a_rule_the_approval_is_all(world: World) -> None:
+    issuing = Issuing(world, mode="", client_issuers="")
+    request = issuing.ask("self")
+    assert issuing.approve(request).state == "done"
+    assert issuing.ca.issuer_skis == {issuing.ca.ski}
+
+
+def test_a_failed_change_goes_back_and_is_tried_again_on_demand(world: World) -> None:
+    issuing = Issuing(world)
+    request = issuing.ask("self", issuing.middle.pem)
+    world.edge.switch(down=True)
+    issuing.approve(request)
+    assert desired_zone(world.zone()).settled_modes == {}
+    fail_requests(by=WORKER, request_ids=[request.pk], why="Down too long")
+    issuing.ca.refresh_from_db()
+    assert issuing.ca.issuer_skis == {issuing.ca.ski}
+    assert Enforcement.objects.get().live_at is not None
+    world.edge.switch(down=False)
+    retry_requests(by=world.engineer, zone=world.zone())
+    world.run()
+    request.refresh_from_db()
+    assert request.state == "done"
+    assert len(issuing.pins() or ()) == 2
+
+
+def test_who_may_ask_and_what_is_refused(world: World) -> None:
+    issuing = Issuing(world)
+    with pytest.raises(Forbidden):
+        submit_issuers(by=world.owner, ca=issuing.ca, entries=["self"], reason="x")
+    with pytest.raises(Invalid) as refused:
+        issuing.ask("self", reason=" ", override="x" * 2001)
+    assert set(refused.value.details) == {"issuers", "reason", "override"}
+    assert "known already" in refused.value.details["issuers"][0]
+    with pytest.raises(Invalid) as refused:
+        issuing.ask("garbage")
+    assert set(refused.value.details) == {"issuers"}
+    issuing.ask("self", issuing.middle.pem)
+    with pytest.raises(Conflict, match="is open"):
+        issuing.ask(issuing.middle.pem)
+    queued = admit_ca(by=world.engineer, account=world.account, name="Queued", data=make_ca("Queued").pem)
+    with pytest.raises(Conflict, match="is queued"):
+        create_issuers_request(by=world.engineer, ca=queued, entries=["self"], reason="x")
