@@ -14,8 +14,9 @@ from tests.faults.portals import FaultPortal
 # What a test may have switched.
 PLAIN = {"down": False, "latency_ms": 0, "association_lag_s": 0}
 HERE = Path(__file__).parent
-# What only a PostgreSQL server can suffer is collected only where there is one: CI runs both.
-collect_ignore = [] if os.environ.get("DATABASE_URL", "").startswith("postgres") else ["test_postgresql.py"]
+# What only one of the databases can suffer is collected only where it is used: CI runs both.
+POSTGRESQL = os.environ.get("DATABASE_URL", "").startswith("postgres")
+collect_ignore = ["test_sqlite.py"] if POSTGRESQL else ["test_postgresql.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

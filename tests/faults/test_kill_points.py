@@ -172,12 +172,11 @@ def test_k0_the_web_is_killed_with_the_approval_open(driver: Driver, ca: dict[st
     refused: list[Exception] = []
 
     def approve() -> None:
-        try:
-            driver.portal.api("engineer2").post(
-                f"/requests/{push.row['id']}/approve/", json={"digest": push.row["digest"]}
-            )
-        except httpx.TransportError as error:
-            refused.append(error)
+        with driver.portal.api("engineer2") as api:
+            try:
+                api.post(f"/requests/{push.row['id']}/approve/", json={"digest": push.row["digest"]})
+            except httpx.TransportError as error:
+                refused.append(error)
 
     with nothing_commits(driver.portal):
         asking = Thread(target=approve)
