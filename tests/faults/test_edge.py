@@ -265,3 +265,38 @@ def test_a_certificate_with_an_unknown_outcome_is_found_by_its_bytes(driver: Dri
     assert [c["id"] for c in driver.edge.state()["certificates"] if c["name"] == "Somebody was faster"] == [
         live["cloudflare_id"]
     ]
+
+
+def calls_between(driver: Driver, mark: dict[str, Any], from_s: float, to_s: float) -> list[dict[str, Any]]:
+    """Calls of the portal that began so many seconds after the marked one was answered."""
+    begin, end = mark["ended_ns"] + from_s * 1e9, mark["ended_ns"] + to_s * 1e9
+    rows = driver.edge.requests(mark["seq"])
+    return [row for row in rows if row["token_id"] in driver.tokens and begin < row["started_ns"] < end]
+
+
+def test_r1_one_429_pauses_every_process_for_as_long_as_it_says(driver: Driver, ca: dict[str, Any]) -> None:
+    rows = [driver.ask(ca, f"pause-{number}.{zone}") for number in range(2) for zone in driver.edge.zones]
+    since = driver.seq()
+    driver.edge.fault("rate_limited", {"method": "PUT", "path": LIST_PATH}, seconds=7)
+    for row in rows:
+        driver.approve(row)
+    for row in rows:
+        driver.done(row)
+    refused = next(row for row in driver.edge.requests(since) if row["status"] == 429)
+    # What was on its way when the answer came could not know of it.
+    assert calls_between(driver, refused, 0.5, 7) == []
+    assert calls_between(driver, refused, 7, 60), "and then it goes on"
+
+
+def test_r3_a_budget_that_runs_out_is_waited_for_before_anybody_is_refused(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    row = driver.ask(ca, hostname)
+    since = driver.seq()
+    told = {"Ratelimit": '"default";r=0;t=8'}
+    driver.edge.fault("headers", {"method": "GET", "path": LIST_PATH}, set=told)
+    driver.approve(row)
+    driver.done(row)
+    mark = next(call for call in driver.edge.requests(since) if call["fault"] == "headers")
+    assert calls_between(driver, mark, 1, 7) == []
+    assert [call for call in driver.edge.requests(since) if call["status"] == 429] == []
