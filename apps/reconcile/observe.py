@@ -52,7 +52,7 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     """
     current = Zone.objects.select_for_update().get(pk=zone.pk).edge_revision
     if observation.revision not in {None, current}:
-        raise Overtaken(f"{zone.name} changed while it was read. It is read again.")
+        raise Overtaken(f"{zone.name} changed while it was read. Nothing was stored. Read it again.")
     open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN))
     observed = observation.zone
     for key, ca_id in keys.items():

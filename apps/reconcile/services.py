@@ -26,12 +26,14 @@ from apps.inventory.budget.gate import Purpose
 from apps.inventory.models import Zone
 from apps.inventory.services import store_zone_failure
 from apps.planning.state import ObservedZone
-from apps.reconcile.edge import ca_keys, client_for, read_zone
+from apps.reconcile.edge import EdgeClient, ca_keys, client_for, read_zone
 from apps.reconcile.faults import held_back_s
-from apps.reconcile.observe import WORKER, store_observation
+from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.preview import document_digest, request_document, revisions_of
 
 log = structlog.get_logger(__name__)
+
+READ_TRIES = 3
 
 
 def submit_request(
@@ -100,14 +102,7 @@ def plan_request(
     observed: dict[Zone, ObservedZone] = {}
     with client_for(request.account, deadline_s=deadline_s, purpose=Purpose.CHANGE) as client:
         for zone in zones:
-            try:
-                observation = read_zone(client, zone, keys)
-            except PortalError as error:
-                if held_back_s(error) is None:
-                    store_zone_failure(zone=zone, error=error.message)
-                raise
-            store_observation(zone, observation, keys)
-            observed[zone] = observation.zone
+            observed[zone] = _observe(client, zone, keys)
     with transaction.atomic():
         if first_only and locked_request(request_id).state != RequestState.PLANNING:
             return RequestPlan.objects.filter(request_id=request_id).latest("number")
@@ -120,6 +115,23 @@ def plan_request(
             revisions=revisions_of(request, document, zones),
             digest=document_digest(request, number, document),
         )
+
+
+def _observe(client: EdgeClient, zone: Zone, keys: dict[str, str], tries: int = READ_TRIES) -> ObservedZone:
+    """Read and store one zone, again when a worker's write overtook the reading. Raises Overtaken after the last try."""
+    try:
+        observation = read_zone(client, zone, keys)
+    except PortalError as error:
+        if held_back_s(error) is None:
+            store_zone_failure(zone=zone, error=error.message)
+        raise
+    try:
+        store_observation(zone, observation, keys)
+    except Overtaken:
+        if tries == 1:
+            raise
+        return _observe(client, zone, keys, tries - 1)
+    return observation.zone
 
 
 def plan_waiting_requests(account_id: UUID) -> None:

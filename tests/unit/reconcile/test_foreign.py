@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from django.db.models import F
 
 from apps.audit.models import AuditEvent
+from apps.coverage.selectors import request_by_id
 from apps.inventory.alarms import installation_name
 from apps.inventory.holds import stops_in_force
+from apps.inventory.models import Zone
 from apps.inventory.stops import lift_stop
-from apps.reconcile.edge import ca_keys, client_for, read_zone
+from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, read_zone
 from apps.reconcile.observe import Overtaken, store_observation
+from apps.reconcile.services import plan_waiting_requests
 from tests.factories import SETUP
 from tests.unit.reconcile.conftest import World
 
@@ -72,3 +76,24 @@ def test_a_reading_that_our_write_overtook_is_not_stored(world: World) -> None:
     with pytest.raises(Overtaken):
         store_observation(zone, early, keys)
     assert not AuditEvent.objects.filter(action="edge:list_changed_outside").exists()
+
+
+@pytest.mark.parametrize(("overtaken", "state"), [(2, "waiting"), (3, "planning")])
+def test_a_page_reads_again_when_a_write_overtakes_it_and_leaves_it_to_a_worker_in_the_end(
+    world: World, monkeypatch: pytest.MonkeyPatch, overtaken: int, state: str
+) -> None:
+    ca = world.upload(f"Page Root {overtaken}")
+    left = [overtaken]
+
+    def read_while_a_worker_writes(client: EdgeClient, zone: Zone, keys: dict[str, str]) -> Observation:
+        observation = read_zone(client, zone, keys)
+        if left[0]:
+            left[0] -= 1
+            Zone.objects.filter(pk=zone.pk).update(edge_revision=F("edge_revision") + 1)
+        return observation
+
+    monkeypatch.setattr("apps.reconcile.services.read_zone", read_while_a_worker_writes)
+    request = world.ask(ca, "page.northwind.example", mode="verify")
+    assert request.state == state
+    plan_waiting_requests(world.account.pk)
+    assert world.approve(request_by_id(request.pk)).state == "done"
