@@ -118,7 +118,7 @@ def plan_request(
 
 
 def _observe(client: EdgeClient, zone: Zone, keys: dict[str, str], tries: int = READ_TRIES) -> ObservedZone:
-    """Read and store one zone, again when a worker's write overtook the reading. Raises Overtaken after the last try."""
+    """Read and store one zone, again when a worker's write overtook it. Raises Overtaken after the last try."""
     try:
         observation = read_zone(client, zone, keys)
     except PortalError as error:
