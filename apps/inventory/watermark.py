@@ -80,16 +80,29 @@ def _marks(name: str) -> list[Mark]:
 
 
 def _keep(name: str, mark: Mark) -> None:
+    if not any([_into_file(name, mark), _into_redis(name, mark)]):
+        log.warning("audit_mark_not_kept", seq=mark.seq)
+
+
+def _into_file(name: str, mark: Mark) -> bool:
     path = _path()
     beside = path.with_suffix(f".{os.getpid()}")
     try:
         beside.write_text(json.dumps({**_in_file(), name: asdict(mark)}), encoding="ascii")
         beside.replace(path)
-    except OSError as error:
-        log.warning("audit_mark_not_written", error=type(error).__name__)
-    if client := _redis():
-        with contextlib.suppress(redis.RedisError), client:
-            client.set(_key(name), json.dumps(asdict(mark)))
+    except OSError:
+        return False
+    return True
+
+
+def _into_redis(name: str, mark: Mark) -> bool:
+    if not (client := _redis()):
+        return False
+    try:
+        with client:
+            return bool(client.set(_key(name), json.dumps(asdict(mark))))
+    except redis.RedisError:
+        return False
 
 
 def _path() -> Path:
