@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.utils import timezone
 
 from apps.audit.services import record
@@ -80,6 +80,8 @@ def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
 
     An override that it took with it is open again if no removal was sent, not even perhaps.
     """
+    # Readings that began before this moment may show the edge as it was in the middle of the plan.
+    Zone.objects.filter(pk=plan.zone_id).update(edge_revision=F("edge_revision") + 1)
     before = {"state": plan.state}
     plan.state, plan.error, plan.finished_at = state, error, timezone.now()
     plan.save(update_fields=["state", "error", "finished_at"])
