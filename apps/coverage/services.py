@@ -350,6 +350,13 @@ def locked_request(request_id: int) -> CoverageRequest:
     return request
 
 
+def lock_open_requests(zone: Zone) -> None:
+    """Lock every request that a reading of the zone may move, in the order of their numbers."""
+    ids = RequestHostname.objects.filter(zone=zone).values("request_id")
+    ended = (RequestState.DONE, RequestState.REJECTED, RequestState.WITHDRAWN)
+    list(CoverageRequest.objects.select_for_update().filter(pk__in=ids).exclude(state__in=ended).order_by("pk"))
+
+
 def move_request(request: CoverageRequest, target: RequestState, *, why: str = "", **times: Any) -> None:
     """One legal move. Raises Conflict for an illegal one, so that no step can be skipped."""
     if not may_move(request.state, target):

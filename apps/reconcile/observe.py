@@ -20,7 +20,7 @@ from apps.cloudflare.rules import Ruleset
 from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import desired_zone, plans_in_play
-from apps.coverage.services import outdate_plan
+from apps.coverage.services import lock_open_requests, outdate_plan
 from apps.errors import PortalError, Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
@@ -50,7 +50,10 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
 
     Raises Overtaken, and stores nothing, when something newer is known already.
     """
-    current = Zone.objects.select_for_update().get(pk=zone.pk).edge_revision
+    # Requests first and the audit log's head last, as decisions do it: any other order could deadlock with them. New
+    # rows that name the zone need its key meanwhile.
+    lock_open_requests(zone)
+    current = Zone.objects.select_for_update(no_key=True).get(pk=zone.pk).edge_revision
     if observation.revision not in {None, current}:
         raise Overtaken(f"{zone.name} changed while it was read. Nothing was stored. Read it again.")
     open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN))

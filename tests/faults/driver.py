@@ -73,7 +73,11 @@ class Driver:
         return self._api[person]
 
     def get(self, path: str, person: str = "engineer") -> Any:
-        return ok(self.api(person).get(path))
+        try:
+            return ok(self.api(person).get(path))
+        except httpx.RemoteProtocolError:
+            # The connection was kept open to a web process that a test killed.
+            return ok(self.api(person).get(path))
 
     def send(self, path: str, body: dict[str, Any], person: str) -> Any:
         return ok(self.api(person).post(path, json=body))
@@ -235,6 +239,11 @@ class Driver:
             lambda: next((pid for pid in self.pool() if inode in _sockets(pid)), 0), within_s=5, saying="the caller"
         )
         return found
+
+    def is_of_worker(self, hold: dict[str, Any]) -> bool:
+        """Whether a worker made the parked call, and not a page."""
+        inode = _inode_of(int(hold["peer_port"]))
+        return any(inode in _sockets(pid) for pid in self.pool())
 
     def kill_worker(self) -> None:
         """SIGKILL to the whole worker, its pool included: `up` starts another."""

@@ -68,13 +68,13 @@ class Push:
         if call != "verify":
             edge.hold(at, **(self.write if call == "write" else self.read))
             self.driver.approve(self.row)
-            return edge.held()
+            return edge.held(wait_s=60)
         edge.hold("after_apply_before_reply", **self.write)
         self.driver.approve(self.row)
-        written = edge.held()
+        written = edge.held(wait_s=60)
         edge.hold(at, **self.read)
         edge.release(written)
-        return edge.held(after=written["id"])
+        return edge.held(wait_s=60, after=written["id"])
 
     def converged(self) -> None:
         """Without help: done, at the edge once, nothing else touched, no second differing write."""
@@ -268,7 +268,7 @@ def test_an_upload_burns_one_slot(
 ) -> None:
     driver.edge.hold(at, method="POST", path="/mtls_certificates")
     ca = driver.admit(f"Slot {how} {point}")
-    hold = driver.edge.held()
+    hold = driver.edge.held(wait_s=60)
     parked.append(hold)
     caller = driver.caller(hold)
     if how == "kill":

@@ -107,7 +107,7 @@ def test_r37_a_database_that_goes_after_the_write_finds_it_by_reading(
     row, since = driver.ask(ca, hostname), driver.seq()
     driver.edge.hold("after_apply_before_reply", method="PUT", path=LIST_PATH, zone=ZONE)
     driver.approve(row)
-    hold = driver.edge.held()
+    hold = driver.edge.held(wait_s=60)
     if point == "K8":
         driver.edge.hold("after_apply_before_reply", method="GET", path=LIST_PATH, zone=ZONE)
         driver.edge.release(hold)

@@ -208,7 +208,7 @@ def test_r38_a_database_that_is_locked_for_a_while_costs_time_only(
     row, since = driver.ask(ca, hostname), driver.seq()
     driver.edge.hold("after_apply_before_reply", method="PUT", path=LIST_PATH, zone=ZONE)
     driver.approve(row)
-    hold = driver.edge.held()
+    hold = driver.edge.held(wait_s=60)
     with nothing_commits(driver.portal):
         driver.edge.release(hold)
         time.sleep(2)

@@ -44,7 +44,7 @@ def test_r40_a_full_disk_refuses_writes_serves_reads_and_is_over_when_there_is_r
     flying = driver.ask(ca, f"flying.{ZONE}")
     driver.edge.hold("after_apply_before_reply", method="PUT", path=LIST_PATH, zone=ZONE)
     driver.approve(flying)
-    hold = driver.edge.held()
+    hold = driver.edge.held(wait_s=60)
     events, since = len(driver.audit()), driver.seq()
     with full_disk(driver):
         refused = driver.api("engineer2").post(f"/requests/{row['id']}/approve/", json={"digest": row["digest"]})
