@@ -13,6 +13,8 @@ help:
 	@echo "make test          run the tests that need nothing but Python"
 	@echo "make check         format, lint, types, rooms, templates, migrations, deploy settings"
 	@echo "make test-services the same tests on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)"
+	@echo "make test-faults   whole portals under every fault; on PostgreSQL and Redis with DATABASE_URL and REDIS_URL"
+	@echo "make chaos         random faults for SECONDS=600, with SEED=... again; test-chaos is a short one"
 	@echo "make test-browser  the main job in a browser (needs chromium)"
 	@echo "make lock          write requirements*.txt anew"
 	@echo "make clean         remove the virtual environment and the data folder"
@@ -38,7 +40,7 @@ up: .venv/installed
 test: .venv/installed-dev
 	$(BIN)/python -m pytest -m "not browser and not faults and not chaos" $(TWO) --cov --cov-branch --cov-report=
 	$(BIN)/python tests/coverage_gate.py
-	@echo "Left out here: the same tests on PostgreSQL and Redis (make test-services), and the browser (make test-browser)."
+	@echo "Left out here: the same tests on PostgreSQL and Redis (make test-services), faults (make test-faults), and the browser (make test-browser)."
 
 check: .venv/installed-dev
 	$(BIN)/ruff format --check .
@@ -53,6 +55,16 @@ test-services: .venv/installed-dev
 	@test -n "$$DATABASE_URL" && test -n "$$REDIS_URL" || { echo "Set DATABASE_URL and REDIS_URL."; exit 1; }
 	$(BIN)/python -m pytest -m "not browser and not faults and not chaos" $(TWO) --create-db
 
+test-faults: .venv/installed-dev
+	$(BIN)/python -m pytest tests/faults -m faults $(TWO)
+
+test-chaos: .venv/installed-dev
+	$(BIN)/python -m pytest tests/faults -m chaos
+
+SECONDS ?= 600
+chaos: .venv/installed-dev
+	SECONDS=$(SECONDS) SEED=$(SEED) $(BIN)/python -m tests.faults.chaos
+
 test-browser: .venv/installed-dev
 	@test -n "$(CHROMIUM)" || { echo "No chromium found. Install it, then run this again."; exit 1; }
 	$(BIN)/python -m pytest -m browser
@@ -66,4 +78,4 @@ lock:
 clean:
 	rm -rf .venv .data
 
-.PHONY: help up test check test-services test-browser lock clean
+.PHONY: help up test check test-services test-faults test-chaos chaos test-browser lock clean

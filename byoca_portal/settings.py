@@ -216,6 +216,8 @@ BYOCA_SWEEP_INTERVAL_S = env.float("BYOCA_SWEEP_INTERVAL_S", default=15.0 if not
 # Cloudflare's published limit, in calls per token and five minutes. Each account uses a share of it, 50 % by default.
 BYOCA_CALL_LIMIT = env.int("BYOCA_CALL_LIMIT", default=1200)
 BYOCA_BUDGET_REDIS_URL = environment.redis_url(DATA_DIR)
+# Without a tick for this long the workers or the scheduler have died or hang: /readyz says so.
+BYOCA_STALE_AFTER_S = env.float("BYOCA_STALE_AFTER_S", default=60.0)
 # Longer than one call to Cloudflare, renewed by each: what a worker on a lost host holds is free after this.
 BYOCA_LEASE_S = env.float("BYOCA_LEASE_S", default=BYOCA_EDGE_DEADLINE_S * 1.5)
 

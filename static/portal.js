@@ -53,6 +53,8 @@
     }
   });
   document.addEventListener("change", (event) => {
+    const page = event.target.closest("[data-pick-page]");
+    if (page) all("[name=picks]", page.closest("table")).forEach((box) => { box.checked = event.target.checked; });
     const form = event.target.closest("form");
     if (event.target.matches("[data-submit]") || (form && form.matches("[data-submit-on-change]") && event.target.matches("select"))) {
       form.requestSubmit();
@@ -77,6 +79,7 @@
     }
   });
 
+  all("[data-pick-page]").forEach((label) => label.classList.remove("hidden"));
   showPaused();
   const summary = document.querySelector("[data-summary]");
   if (summary) summary.focus();

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions, status
 from rest_framework.response import Response
@@ -52,6 +53,10 @@ def handle(exc: Exception, context: dict[str, Any]) -> Response:
     if isinstance(exc, exceptions.APIException):
         return _framework(exc)
     reference = request_id_of(context.get("request"))
+    if isinstance(exc, OperationalError | InterfaceError):
+        logger.error("api_database_away", reference=reference, error=type(exc).__name__)
+        sentence = "The portal's database does not answer. Nothing was changed. Send it again in a minute."
+        return _body(503, sentence, "database", reference=reference)
     logger.exception("api_request_failed", reference=reference, exc_info=exc)
     sentence = f"The portal failed to answer. Nothing is known to have changed. Name this reference: {reference}."
     return _body(500, sentence, "internal", reference=reference)

@@ -14,7 +14,7 @@ from drf_spectacular.views import SpectacularAPIView
 from apps.api.views.accounts import AccountsView, LimitsView, SlotLimitView, ZonesView
 from apps.api.views.audit import AuditView
 from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
-from apps.api.views.cas import CaRetryView, CasView, CaView, InspectView
+from apps.api.views.cas import CaAdoptView, CaRetryView, CasView, CaView, InspectView
 from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView, UndoView
 from apps.api.views.fallback import UnknownPathView
 from apps.api.views.holds import FreezeWindowsView, FreezeWindowView, LiftView, StopsView
@@ -52,6 +52,7 @@ urlpatterns = [
     path("v1/freeze-windows/", FreezeWindowsView.as_view(), name="freeze-windows"),
     path("v1/freeze-windows/<int:window_id>/", FreezeWindowView.as_view(), name="freeze-window"),
     path("v1/cas/inspect/", InspectView.as_view(), name="inspect"),
+    path("v1/cas/adopt/", CaAdoptView.as_view(), name="ca-adopt"),
     path("v1/cas/", CasView.as_view(), name="cas"),
     path("v1/cas/<str:ca_id>/", CaView.as_view(), name="ca"),
     path("v1/cas/<str:ca_id>/retry/", CaRetryView.as_view(), name="ca-retry"),

@@ -18,7 +18,8 @@ class CertificateAuthority(models.Model):
     `client_issuers` says who signs its clients directly: `self` is the CA itself; empty is not known, and then no
     rule is pinned to it. `pem` is the canonical re-encoding; the bytes that were uploaded travel no further.
     `replaces` is the CA that this one takes over from; `clients_confirmed_at` is when a person said that the clients
-    of that one present certificates of this one.
+    of that one present certificates of this one. `adopted`: the edge held it before the portal knew of it, and
+    `uploaded_by` adopted it.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -35,6 +36,7 @@ class CertificateAuthority(models.Model):
     client_issuers = models.CharField(max_length=16, blank=True, choices=[("self", "self"), ("", "not known")])
     owner_team = models.ForeignKey(Team, on_delete=models.PROTECT, null=True, blank=True)
     reason = models.TextField(blank=True)
+    adopted = models.BooleanField(default=False)
     state = models.CharField(max_length=16, choices=[(s.value, s.value) for s in CaState], default=CaState.QUEUED)
     state_reason = models.TextField(blank=True)
     # The last POST or DELETE whose effect no read has shown yet, and how many left in this state: an answer may be

@@ -59,24 +59,21 @@ def admit_ca(
     inspection = inspect_upload(
         account=account, data=data, name=name, now=timezone.now(), choose=choose, accept_expired=accept_expired
     )
-    problems = _problems(inspection, name, client_issuers)
+    problems = upload_problems(inspection, name, client_issuers)
     if replaces and (why_not := _not_replaceable(replaces, account)):
         problems["replaces"] = [why_not]
-    if holds_private_key(reason):
-        problems["reason"] = [f"{PRIVATE_KEY.message}. {PRIVATE_KEY.detail}"]
-    elif "\0" in reason:
-        problems["reason"] = ["The reason holds a NUL character. Type it anew."]
+    if why_not := reason_problem(reason):
+        problems["reason"] = [why_not]
     facts = inspection.certificate
     if problems or facts is None:
         raise Invalid("The CA was not uploaded. Mend what is named and send it again.", details=problems)
-    cautions = [f for f in inspection.findings if f.severity == Severity.CAUTION]
     ca = CertificateAuthority.objects.create(
         account=account,
         name=name.strip(),
         fingerprint=facts.fingerprint,
         pem=facts.pem,
         facts=facts.to_dict(),
-        findings=[{"check": f.check, "message": f.message, "detail": f.detail} for f in cautions],
+        findings=cautions_of(inspection),
         ski=facts.ski,
         not_before=facts.not_before,
         not_after=facts.not_after,
@@ -94,7 +91,7 @@ def admit_ca(
         "subject": facts.subject,
         "not_after": facts.not_after,
         "client_issuers": client_issuers or "not known",
-        "cautions": [finding.check for finding in cautions],
+        "cautions": [finding["check"] for finding in ca.findings],
         "replaces": replaces.fingerprint if replaces else "",
         "expired_accepted": has_expired(facts, timezone.now()),
         "chosen_among": len(inspection.candidates),
@@ -104,7 +101,21 @@ def admit_ca(
     return ca
 
 
-def _problems(inspection: UploadInspection, name: str, client_issuers: str) -> dict[str, list[str]]:
+def cautions_of(inspection: UploadInspection) -> list[dict[str, str]]:
+    """What travels with the CA to the reviewers of its requests."""
+    cautions = [finding for finding in inspection.findings if finding.severity == Severity.CAUTION]
+    return [{"check": f.check, "message": f.message, "detail": f.detail} for f in cautions]
+
+
+def reason_problem(reason: str) -> str:
+    """Why a reason cannot be stored, or nothing."""
+    if holds_private_key(reason):
+        return f"{PRIVATE_KEY.message}. {PRIVATE_KEY.detail}"
+    return "The reason holds a NUL character. Type it anew." if "\0" in reason else ""
+
+
+def upload_problems(inspection: UploadInspection, name: str, client_issuers: str) -> dict[str, list[str]]:
+    """What keeps a CA from being stored, by form field."""
     problems: dict[str, list[str]] = {}
     for finding in inspection.findings:
         if finding.severity == Severity.REFUSE:

@@ -37,6 +37,8 @@ def write(request: CoverageRequest, *, by_label: str) -> list[str]:
     for row in rows if request.kind != Kind.ISSUERS else ():
         if request.kind == Kind.UNCOVER:
             _release(request, row)
+        elif request.kind == Kind.RESTORE:
+            _unsettle(request, row)
         else:
             _approve(request, row, by_label)
     return [row.hostname for row in rows]
@@ -62,6 +64,20 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
             approved_by_label=by_label,
         )  # fmt: skip
     set_mode(request, row, mode_after(row.zone, row.hostname, request))
+
+
+def _unsettle(request: CoverageRequest, row: RequestHostname) -> None:
+    """What was approved is unfinished work again, until a read shows it. Who owns and approved it stays as it is."""
+    here = Association.objects.filter(zone=row.zone, hostname=row.hostname, ca=request.ca)
+    here.filter(state=Association.State.APPROVED).update(request=request, live_at=None)
+    Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).exclude(live_at=None).update(
+        request=request, live_at=None
+    )
+
+
+def _settle_again(request: CoverageRequest) -> None:
+    """Nobody sends it any more: what the edge lacks is a difference, as before the request."""
+    Association.objects.filter(request=request, live_at=None).update(live_at=timezone.now())
 
 
 def _change_issuers(request: CoverageRequest, rows: list[RequestHostname]) -> None:
@@ -111,6 +127,8 @@ def take_back(request: CoverageRequest) -> None:
     """Undo what an approval wrote, as far as the edge has not shown it yet."""
     if request.kind == Kind.ISSUERS and request.issuers_before is not None:
         store_issuers(request.ca_id, request.issuers_before)
+    if request.kind == Kind.RESTORE:
+        _settle_again(request)
     fresh = Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED)
     for row in fresh.select_related("zone", "ca"):
         _end_record(row.zone, row.ca, row.hostname)

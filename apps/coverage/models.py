@@ -14,6 +14,7 @@ from apps.inventory.models import Account, Zone
 class Kind(models.TextChoices):
     """COVER puts hostnames under a CA, UNCOVER takes them off, ADOPT approves what is at the edge already.
 
+    RESTORE sends once more what was approved and somebody changed at the edge: its own mode says nothing.
     ISSUERS changes who is known to sign a CA's clients, and with it the pins of its rules (`issuer_changes.py`).
     BREAK_GLASS and RETURN come from `break_glass.py` alone: block to log without an approver, and back.
     """
@@ -21,12 +22,13 @@ class Kind(models.TextChoices):
     COVER = "cover"
     UNCOVER = "uncover"
     ADOPT = "adopt"
+    RESTORE = "restore"
     ISSUERS = "issuers", "Change issuers of"
     BREAK_GLASS = "break_glass", "Break-glass on"
     RETURN = "return", "Return to block of"
 
 
-ASKABLE = (Kind.COVER.value, Kind.UNCOVER.value, Kind.ADOPT.value)
+ASKABLE = (Kind.COVER.value, Kind.UNCOVER.value, Kind.ADOPT.value, Kind.RESTORE.value)
 
 
 class ModeChoice(models.TextChoices):

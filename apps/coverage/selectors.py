@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from typing import Any
+from uuid import UUID
 
 from django.db.models import Count, Prefetch, QuerySet
 
@@ -227,6 +228,8 @@ def desired_with(zone: Zone, request: CoverageRequest) -> DesiredZone:
     modes = {row.hostname: row for row in enforced if _counts(row, held)}
     if request.kind == Kind.ISSUERS:
         return _desired_with_issuers(zone, request, list(rows.values()), list(modes.values()))
+    if request.kind == Kind.RESTORE:
+        return _desired_with_restored(zone, request, rows, modes)
     for wanted in request.hostnames.filter(zone=zone):
         key, name = (request.ca_id, wanted.hostname), wanted.hostname
         if request.kind == Kind.UNCOVER:
@@ -240,6 +243,22 @@ def desired_with(zone: Zone, request: CoverageRequest) -> DesiredZone:
             mode = mode_after(zone, name, request)
         if name not in modes or modes[name].mode != mode:
             modes[name] = Enforcement(zone=zone, hostname=name, mode=mode)
+    return build_desired(zone.name, rows.values(), modes.values())
+
+
+def _desired_with_restored(
+    zone: Zone,
+    request: CoverageRequest,
+    rows: dict[tuple[UUID, str], Association],
+    modes: dict[str, Enforcement],
+) -> DesiredZone:
+    """What the request names is unfinished again, so planning sends it."""
+    for name in request.hostnames.filter(zone=zone).values_list("hostname", flat=True):
+        row, mode = rows.get((request.ca_id, name)), modes.get(name)
+        if row is not None and row.state == Association.State.APPROVED:
+            row.live_at = None
+        if mode is not None:
+            mode.live_at = None
     return build_desired(zone.name, rows.values(), modes.values())
 
 

@@ -94,7 +94,7 @@ def create_request(
 def _problems(by: Actor, kind: str, mode: str, reason: str, override: str, team: Team | None) -> dict[str, list[str]]:
     problems: dict[str, list[str]] = {}
     if kind not in ASKABLE:
-        problems["kind"] = ["Use cover, uncover or adopt."]
+        problems["kind"] = ["Use cover, uncover, adopt or restore."]
     if mode not in ModeChoice.values:
         problems["mode"] = ["Use verify, log or block."]
     if not reason.strip():
@@ -298,8 +298,8 @@ def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
     """Close in-flight requests that need a person, with the reason. What was reached stays reached."""
     for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids), state__in=IN_FLIGHT):
         before = {"state": request.state}
-        if request.kind == Kind.ISSUERS:
-            # Half a set of pins is no state to rest in: the rules that changed show as drift until it is tried again.
+        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
+            # Half a set of pins is no state to rest in, and what was not restored is drift still.
             approved.take_back(request)
         reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
         target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
@@ -317,7 +317,7 @@ def retry_requests(*, by: Actor, zone: Zone) -> None:
         request = locked_request(request_id)
         before = {"state": request.state}
         move_request(request, RequestState.APPROVED, finished_at=None)
-        if request.kind == Kind.ISSUERS:
+        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
             approved.write(request, by_label=by.label)
         record_request(by, "request:retried", request, before=before, after={"state": request.state})
     mark_due(kind="zone", subject_id=zone.pk)

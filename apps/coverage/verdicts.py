@@ -16,9 +16,11 @@ from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.identity.selectors import reserved_teams
-from apps.inventory.models import EdgeList, Zone
+from apps.inventory.models import Account, EdgeList, EdgeRules, Zone
 from apps.inventory.selectors import zones_of
 from apps.planning.hostnames import MAX_NAMES, Line, read_lines, zone_of
+from apps.planning.seen import edge_modes
+from apps.planning.state import Mode, RuleState
 
 STRICTNESS = {"verify": 0, "log": 1, "block": 2}
 MAX_OVERRIDE = 2000
@@ -47,6 +49,7 @@ class _Known:
     ladder: Ladder
     pending: dict[str, RequestHostname]
     edge: set[str]
+    edge_modes: dict[str, Mode]
     reserved: dict[str, Team]
     my_teams: set[int]
     any_team: bool
@@ -69,11 +72,13 @@ def assess(
     """
     lines = read_lines(text, most=most)
     names = [line.hostname for line in lines if line.hostname]
-    known = _known(by, ca, names, override, ignore_request)
+    known = _known(by, ca, kind, names, override, ignore_request)
     return tuple(_verdict(line, ca, kind, mode, known) for line in lines)
 
 
-def _known(by: Actor, ca: CertificateAuthority, names: list[str], override: str, ignore_request: int | None) -> _Known:
+def _known(
+    by: Actor, ca: CertificateAuthority, kind: str, names: list[str], override: str, ignore_request: int | None
+) -> _Known:
     approved: dict[str, list[Association]] = {}
     account = ca.account
     associations = Association.objects.filter(zone__account=account, hostname__in=names)
@@ -94,6 +99,7 @@ def _known(by: Actor, ca: CertificateAuthority, names: list[str], override: str,
         ladder=Ladder.of(account, modes, override),
         pending={row.hostname: row for row in pending},
         edge=edge,
+        edge_modes=_edge_modes(account) if kind == Kind.ADOPT else {},
         reserved=reserved_teams(names),
         my_teams=set(by.person.teams.values_list("pk", flat=True)) if by.person else set(),
         any_team=by.may(Permission.REQUEST_CREATE_ANY_TEAM),
@@ -116,13 +122,27 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
     if refusal:
         return say("fix", *refusal, zone)
     status, message, code = _by_kind(line.hostname, ca, kind, mode, known)
-    if status != "fix" and kind != Kind.UNCOVER and mode == ModeChoice.BLOCK:
+    if status != "fix" and mode == ModeChoice.BLOCK and _goes_to_block(line.hostname, kind, known):
         status, message, code = known.ladder.judge(line.hostname, status, message, code)
     if zone.name == line.hostname and status == "ready":
         status, message, code = "check", "This is the zone's own name. Everything on it is covered.", "apex"
     if line.note and status != "fix":
         message = f"{line.note}. {message}"
     return say(status, message, code, zone)
+
+
+def _edge_modes(account: Account) -> dict[str, Mode]:
+    modes: dict[str, Mode] = {}
+    for row in EdgeRules.objects.filter(zone__account=account):
+        modes |= edge_modes(RuleState(**rule) for rule in row.rules)
+    return modes
+
+
+def _goes_to_block(hostname: str, kind: str, known: _Known) -> bool:
+    """Whether clients are refused by it who are let through now. Adopting a block that stands refuses nobody new."""
+    if kind in {Kind.UNCOVER, Kind.RESTORE}:
+        return False
+    return kind != Kind.ADOPT or known.edge_modes.get(hostname) is not Mode.BLOCK
 
 
 def _ownership(hostname: str, known: _Known) -> tuple[str, str] | None:
@@ -147,6 +167,9 @@ def _ca_problem(ca: CertificateAuthority, kind: str) -> tuple[str, str] | None:
         return None
     if ca.state != CaState.LIVE:
         return f"{ca.name} is not live at the edge yet. Wait until it is, or pick another CA.", "ca_not_live"
+    if kind in {Kind.ADOPT, Kind.RESTORE}:
+        # That it is at the edge already, or was approved while it was valid, is no new trust.
+        return None
     now = timezone.now()
     if ca.not_after <= now:
         return f"{ca.name} expired on {ca.not_after:%d %b %Y}. Pick another CA.", "ca_expired"
@@ -162,6 +185,8 @@ def _by_kind(hostname: str, ca: CertificateAuthority, kind: str, mode: str, know
     at_edge = hostname in known.edge
     if kind == Kind.UNCOVER:
         return _uncover(mine, others, ca)
+    if kind == Kind.RESTORE:
+        return _restore(mine, at_edge, ca)
     if kind == Kind.ADOPT and mine:
         return "fix", f"Approved already under {ca.name}. Nothing to adopt.", "already_approved"
     if kind == Kind.ADOPT and not at_edge:
@@ -181,6 +206,16 @@ def _by_kind(hostname: str, ca: CertificateAuthority, kind: str, mode: str, know
     if at_edge:
         return "check", "At the edge already, not approved yet. This request approves it.", "unexpected"
     return "ready", "Not covered yet", "new"
+
+
+def _restore(mine: Association | None, at_edge: bool, ca: CertificateAuthority) -> tuple[str, str, str]:
+    if mine is None:
+        return "fix", f"Not approved under {ca.name}. Nothing to restore.", "not_covered"
+    if mine.live_at is None:
+        return "fix", "It is on its way to the edge. Nothing to restore.", "on_its_way"
+    if at_edge:
+        return "check", "At the edge. Its rule is written anew where it differs.", "restore_rule"
+    return "ready", "Missing at the edge. It is put back as it was approved.", "restore"
 
 
 def _uncover(mine: Association | None, others: Iterable[str], ca: CertificateAuthority) -> tuple[str, str, str]:

@@ -15,6 +15,7 @@ class Permission(StrEnum):
     CA_READ = "ca:read"
     CA_UPLOAD = "ca:upload"
     COVERAGE_READ = "coverage:read"
+    DRIFT_IGNORE = "drift:ignore"
     REQUEST_APPROVE = "request:approve"
     REQUEST_CREATE = "request:create"
     REQUEST_CREATE_ANY_TEAM = "request:create_any_team"
@@ -46,6 +47,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             Permission.AUDIT_READ,
             Permission.CA_DELETE,
             Permission.CA_UPLOAD,
+            Permission.DRIFT_IGNORE,
             Permission.REQUEST_APPROVE,
             Permission.REQUEST_CREATE,
             Permission.REQUEST_CREATE_ANY_TEAM,
@@ -77,6 +79,7 @@ WHO_CAN: dict[Permission, str] = {
     Permission.BREAK_GLASS: "a responder on call",
     Permission.CA_DELETE: "a security engineer",
     Permission.CA_UPLOAD: "a security engineer",
+    Permission.DRIFT_IGNORE: "a security engineer",
     Permission.REQUEST_APPROVE: "a security engineer or a reviewer who did not ask for the change",
     Permission.REQUEST_CREATE: "an app owner or a security engineer",
     Permission.RUN_RETRY: "a security engineer or an administrator",

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import secrets
 import uuid
 
 from django.db import models
+
+
+def new_installation_name() -> str:
+    return secrets.token_hex(4)
 
 
 class Account(models.Model):
@@ -32,6 +37,7 @@ class Account(models.Model):
     scope_check = models.JSONField(default=list)
     scope_checked_at = models.DateTimeField(null=True, blank=True)
     quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
+    heal_missing = models.BooleanField(default=False, help_text="Sweeps put back what is approved and missing")
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
@@ -64,6 +70,7 @@ class Zone(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
+    edge_revision = models.PositiveBigIntegerField(default=0, help_text="Rises with each known change of its edge")
 
     class Meta:
         ordering = ("name",)
@@ -152,8 +159,21 @@ class CallBudget(models.Model):
         return f"Budget {self.token_hash[:8]}"
 
 
+class Installation(models.Model):
+    """One row: the name this database has among others. A restored backup has it too, a second portal has not."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    name = models.CharField(max_length=32, default=new_installation_name)
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Stop(models.Model):
-    """Somebody stopped all writes: everywhere, in one account, or in one zone. Kept after it was lifted."""
+    """Somebody stopped all writes: everywhere, in one account, or in one zone. Kept after it was lifted.
+
+    `cause` names what the portal itself stopped for (`alarms.py`); whoever lifts that stop has decided about it.
+    """
 
     class Scope(models.TextChoices):
         EVERYTHING = "everything"
@@ -164,6 +184,7 @@ class Stop(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, null=True, blank=True, related_name="stops")
     zone = models.ForeignKey(Zone, on_delete=models.PROTECT, null=True, blank=True, related_name="stops")
     reason = models.TextField()
+    cause = models.CharField(max_length=120, blank=True, db_index=True)
     stopped_by_label = models.CharField(max_length=200)
     stopped_at = models.DateTimeField(auto_now_add=True)
     lifted_by_label = models.CharField(max_length=200, blank=True)

@@ -144,6 +144,24 @@ def set_slot_limit(*, by: Actor, account_id: UUID, slot_limit: int, reason: str)
     return account
 
 
+@transaction.atomic
+def set_healing(*, by: Actor, account_id: UUID, enabled: bool, reason: str) -> Account:
+    """Whether sweeps put back approved hostnames that somebody took off a list. Off until an administrator decides."""
+    require_manager(by)
+    if not reason.strip():
+        raise Invalid("Say why. Auditors read this.", field="reason")
+    account = Account.objects.select_for_update().get(pk=account_id)
+    before = {"heal_missing": account.heal_missing}
+    account.heal_missing = enabled
+    account.save(update_fields=["heal_missing"])
+    record(
+        by=by, action="account:healing_set", subject=("account", account.pk, account.name), account=account.pk,
+        reason=reason.strip(), before=before, after={"heal_missing": enabled},
+    )  # fmt: skip
+    make_all_due(account)
+    return account
+
+
 def make_all_due(account: Account) -> None:
     """Everything of an account is looked at again, as soon as a worker is free."""
     mark_due(kind="account", subject_id=account.pk)

@@ -42,7 +42,7 @@ def stop_writes(*, by: Actor, reason: str, account_id: UUID | None = None, zone_
     stop = Stop.objects.create(
         scope=scope, account=account, zone=zone, reason=reason.strip(), stopped_by_label=by.label
     )
-    _record(by, "writes:stopped", stop, reason=stop.reason)
+    record_stop(by, "writes:stopped", stop, reason=stop.reason)
     return stop
 
 
@@ -62,7 +62,7 @@ def lift_stop(*, by: Actor, stop_id: int, reason: str) -> Stop:
         raise Conflict(f"{stop.lifted_by_label} lifted this stop already.", code="lifted")
     stop.lifted_at, stop.lifted_by_label = timezone.now(), by.label
     stop.save(update_fields=["lifted_at", "lifted_by_label"])
-    _record(by, "writes:resumed", stop, reason=reason.strip())
+    record_stop(by, "writes:resumed", stop, reason=reason.strip())
     if stop.zone:
         mark_due(kind="zone", subject_id=stop.zone.pk)
         return stop
@@ -71,7 +71,8 @@ def lift_stop(*, by: Actor, stop_id: int, reason: str) -> Stop:
     return stop
 
 
-def _record(by: Actor, action: str, stop: Stop, *, reason: str) -> None:
+def record_stop(by: Actor, action: str, stop: Stop, *, reason: str) -> None:
+    """The audit event of a stop that was set or lifted. Part of the caller's transaction."""
     account = stop.account or (stop.zone.account if stop.zone else None)
     record(
         by=by,

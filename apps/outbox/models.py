@@ -33,3 +33,13 @@ class OutboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject_id}"
+
+
+class Heartbeat(models.Model):
+    """When a part was last known to work. `tick`: beat rang, a worker heard it, and the database took it."""
+
+    part = models.CharField(max_length=32, primary_key=True)
+    at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.part} at {self.at:%H:%M:%S}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
-from apps.outbox.models import OutboxEntry
+from apps.outbox.models import Heartbeat, OutboxEntry
 
 RECONCILED = ("account", "zone")
 
@@ -40,3 +41,8 @@ def parked_entries() -> QuerySet[OutboxEntry]:
 def leased_count(kind: str) -> int:
     """How many subjects of a kind are being worked on now."""
     return OutboxEntry.objects.filter(kind=kind, leased_until__gt=Now()).count()
+
+
+def is_alive(part: str, *, within_s: float) -> bool:
+    """Whether the part was known to work within the last seconds, by the database's own clock."""
+    return Heartbeat.objects.filter(part=part, at__gt=Now() - timedelta(seconds=within_s)).exists()

@@ -16,7 +16,7 @@ from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Greatest, Least, Now
 
 from apps.outbox.doorbell import ring_on_commit
-from apps.outbox.models import OutboxEntry
+from apps.outbox.models import Heartbeat, OutboxEntry
 from apps.outbox.processes import is_gone
 
 MAX_DELAY_S = 600.0
@@ -130,6 +130,11 @@ def postpone(lease: Lease, *, delay_s: float, why: str) -> bool:
 def park(lease: Lease, *, reason: str) -> bool:
     """End a run that needs a person. The reason is shown; `mark_due` wakes it."""
     return _end(lease, 0.0, parked_at=Now(), parked_reason=reason, last_error=reason)
+
+
+def beat(part: str) -> None:
+    """Keep that the part works, at the database's own time."""
+    Heartbeat.objects.update_or_create(part=part, defaults={"at": Now()})
 
 
 def _leased(lease: Lease) -> QuerySet[OutboxEntry]:

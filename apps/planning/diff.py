@@ -52,6 +52,30 @@ def diff(desired: DesiredZone, observed: ObservedZone, *, heal: bool = True) -> 
     return Plan(desired.zone, observed.fingerprint(), tuple(steps), effects, left, tuple(sorted(waits)))
 
 
+def put_back(desired: DesiredZone, observed: ObservedZone, pairs: frozenset[tuple[str, str]]) -> Plan:
+    """The plan that adds those of the approved (CA, hostname) pairs to their lists that are missing, and no more."""
+    adds: Names = {}
+    for ca, name in pairs:
+        if ca in observed.lists and name in desired.associations.get(ca, frozenset()) - observed.lists[ca]:
+            adds.setdefault(ca, set()).add(name)
+    steps: list[Step] = [
+        ReplaceList.of(ca, observed.lists[ca], observed.lists[ca] | names) for ca, names in sorted(adds.items())
+    ]
+    after = observed
+    for step in steps:
+        after = apply_step(after, step)
+    if steps:
+        steps.append(ReadBackLists(tuple(sorted(adds))))
+    now = edge_modes(observed.rules)
+    effects = sorted(
+        Effect("associate", desired.zone, ca, name, now.get(name, Mode.VERIFY).value)
+        for ca, names in adds.items()
+        for name in names
+    )
+    left = sum(len(names) for names in after.lists.values())
+    return Plan(desired.zone, observed.fingerprint(), tuple(steps), tuple(effects), left)
+
+
 def _additions(desired: DesiredZone, observed: ObservedZone, heal: bool) -> Names:
     """What to add to each list that was read."""
     adds: Names = {}

@@ -28,6 +28,7 @@ from apps.inventory.models import Account, Zone
 from apps.inventory.services import store_account_failure, store_account_read
 from apps.inventory.token_check import CALLS as TOKEN_CHECK_CALLS
 from apps.inventory.token_check import check_token, store_scope_check
+from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, mark_due, park, postpone, settle
 from apps.reconcile.certificates import CaWriter
@@ -87,7 +88,7 @@ def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> flo
     client.gate.reserve(2)
     zones = client.zones.list(account.cloudflare_id)
     match(account, read_account(client, account, zones))
-    if hold_on_account(account.pk):
+    if hold_on_account(account.pk) or not check_history():
         return None
     writer = CaWriter(client, account, lease)
     waits = [writer.upload(ca) for ca in _in_state(account, CaState.QUEUED, CaState.PUSHING)]

@@ -25,7 +25,7 @@ from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, Rea
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.rule import is_ours
 from apps.reconcile.dry_run import calls_of_tries, refused_first, rule_write, tries_before_sending, try_rules
-from apps.reconcile.edge import EdgeClient, Observation, observed_zone, rule_states
+from apps.reconcile.edge import EdgeClient, Observation, observed_zone, revision_of, rule_states
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import store_own_rules
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
@@ -160,7 +160,9 @@ class Applier:
         """
         lists = {key: names for key, (names, _) in self.seen.items()}
         state = observed_zone(self.zone.name, lists, self.ruleset)
-        return Observation(state, self.observation.read_at, self.ruleset, self.observation.clock)
+        return Observation(
+            state, self.observation.read_at, self.ruleset, self.observation.clock, revision_of(self.zone)
+        )
 
     def _write_rule(self, step: AddRule | EditRule | DeleteRule) -> Outcome:
         self._may_write()

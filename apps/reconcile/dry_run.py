@@ -19,6 +19,7 @@ from apps.inventory.holds import hold_on_zone
 from apps.inventory.models import Zone
 from apps.planning.plan import AddRule, EditRule, Plan
 from apps.planning.rule import DesiredRule
+from apps.reconcile.foreign import marked
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,8 @@ MOST_IN_PREVIEW = 4
 
 
 def rule_write(rule: DesiredRule) -> RuleWrite:
-    return RuleWrite(ref=rule.ref, description=rule.description, action=rule.action, expression=rule.expression)
+    """The rule as it is sent: its description tells another installation of the portal whose it is."""
+    return RuleWrite(ref=rule.ref, description=marked(rule.description), action=rule.action, expression=rule.expression)
 
 
 def tried_steps(plan: Plan) -> list[AddRule | EditRule]:

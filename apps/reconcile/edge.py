@@ -25,13 +25,15 @@ from apps.planning.state import ObservedZone, RuleState
 class Observation:
     """One complete read of a zone: every slot CA's list and the custom rules. Never part of one.
 
-    `read_at` is when it was complete, `clock` when it began, on this process's monotonic clock in seconds.
+    `read_at` is when it was complete, `clock` when it began, on this process's monotonic clock in seconds. `revision`
+    is the zone's edge revision from before the first call: a reading that a known change overtook is not stored.
     """
 
     zone: ObservedZone
     read_at: datetime
     ruleset: Ruleset | None = None
     clock: float = 0.0
+    revision: int | None = None
 
 
 class EdgeClient(Client):
@@ -99,12 +101,17 @@ def key_of(fingerprint: str, cloudflare_id: str) -> str:
 def read_zone(client: EdgeClient, zone: Zone, keys: dict[str, str]) -> Observation:
     """Read every list and the rules of a zone. Any failure raises: a part is never taken for the whole (INV-10)."""
     client.gate.reserve(len(keys) + 1)
-    clock = time.monotonic()
+    revision, clock = revision_of(zone), time.monotonic()
     lists = {
         key: client.associations.read(zone.cloudflare_id, mtls_certificate_id=ca_id) for key, ca_id in keys.items()
     }
     ruleset = client.rules.entrypoint(zone.cloudflare_id)
-    return Observation(observed_zone(zone.name, lists, ruleset), timezone.now(), ruleset, clock)
+    return Observation(observed_zone(zone.name, lists, ruleset), timezone.now(), ruleset, clock, revision)
+
+
+def revision_of(zone: Zone) -> int:
+    """How many changes of the zone's edge are known by now."""
+    return Zone.objects.values_list("edge_revision", flat=True).get(pk=zone.pk)
 
 
 def observed_zone(name: str, lists: dict[str, frozenset[str]], ruleset: Ruleset | None) -> ObservedZone:

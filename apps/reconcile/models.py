@@ -36,6 +36,7 @@ class Plan(models.Model):
     base = models.CharField(max_length=64)
     document = models.JSONField()
     request_ids = models.JSONField(default=list)
+    healing = models.BooleanField(default=False, help_text="Puts back what was missing, without a request")
     refusals = models.JSONField(default=list)
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -101,6 +102,23 @@ class Drift(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hostname}: {self.kind}"
+
+
+class DriftIgnore(models.Model):
+    """Somebody set one difference aside. It is shown again after `until`, or once `ended_at` is set."""
+
+    drift = models.ForeignKey(Drift, on_delete=models.CASCADE, related_name="ignores")
+    reason = models.TextField()
+    ignored_by_label = models.CharField(max_length=200)
+    created_at = models.DateTimeField(auto_now_add=True)
+    until = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-created_at", "-pk")
+
+    def __str__(self) -> str:
+        return f"{self.drift} until {self.until:%Y-%m-%d}"
 
 
 class Watch(models.Model):

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from apps.audit.services import record
@@ -20,7 +21,7 @@ from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.coverage.services import outdate_plan
-from apps.errors import Unsafe
+from apps.errors import PortalError, Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.planning.drift import drift
@@ -29,6 +30,7 @@ from apps.planning.rule_steps import unfinished
 from apps.planning.seen import edge_modes
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.edge import Observation, rule_states
+from apps.reconcile.foreign import notice_foreign_writer, notice_other_installation, undoes_ours
 from apps.reconcile.history import keep_history
 from apps.reconcile.lock_outs import name_lock_outs
 from apps.reconcile.models import Drift, Plan
@@ -36,16 +38,29 @@ from apps.reconcile.models import Drift, Plan
 WORKER = Actor.portal("worker")
 
 
+class Overtaken(PortalError):
+    """The zone changed while it was read, by a write of ours or in a later reading. Storing would set it back."""
+
+    category = "conflict"
+
+
 @transaction.atomic
 def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]) -> list[CoverageRequest]:
-    """Keep one complete read, name foreign changes and drift, settle what it proves. Returns requests that ended."""
+    """Keep one complete read, name foreign changes and drift, settle what it proves. Returns requests that ended.
+
+    Raises Overtaken, and stores nothing, when something newer is known already.
+    """
+    current = Zone.objects.select_for_update().get(pk=zone.pk).edge_revision
+    if observation.revision not in {None, current}:
+        raise Overtaken(f"{zone.name} changed while it was read. Nothing was stored. Read it again.")
     open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN))
     observed = observation.zone
     for key, ca_id in keys.items():
-        _store_list(zone, ca_id, observed.lists[key], _explained(open_plans, key), observation.read_at)
+        _store_list(zone, key, ca_id, observed.lists[key], _explained(open_plans, key), observation.read_at)
     EdgeList.objects.filter(zone=zone).exclude(ca_cloudflare_id__in=list(keys.values())).delete()
     _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
+    notice_other_installation(zone, observed.rules)
     keep_history(zone, observed, keys, observation.read_at)
     ended = settle_zone(
         by=WORKER,
@@ -83,7 +98,7 @@ def _rules_explained(plans: list[Plan]) -> bool:
 
 
 def _store_list(
-    zone: Zone, ca_id: str, hostnames: frozenset[str], explained: list[frozenset[str]], read_at: datetime
+    zone: Zone, key: str, ca_id: str, hostnames: frozenset[str], explained: list[frozenset[str]], read_at: datetime
 ) -> None:
     row = EdgeList.objects.select_for_update().filter(zone=zone, ca_cloudflare_id=ca_id).first()
     if row is None:
@@ -94,14 +109,20 @@ def _store_list(
     row.read_at = read_at
     if hostnames != before:
         row.hostnames, row.changed_at = sorted(hostnames), read_at
+        _bump(zone)
         if hostnames not in explained:
             row.foreign_revision += 1
-            _tell_foreign_list(zone, ca_id, before, hostnames)
+            _tell_foreign_list(zone, key, ca_id, before, hostnames)
     row.save()
     _outdate(zone, revision_key(zone, ca_id), row.foreign_revision, "The edge list changed after this plan was built.")
 
 
-def _tell_foreign_list(zone: Zone, ca_id: str, before: frozenset[str], after: frozenset[str]) -> None:
+def _bump(zone: Zone) -> None:
+    Zone.objects.filter(pk=zone.pk).update(edge_revision=F("edge_revision") + 1)
+
+
+def _tell_foreign_list(zone: Zone, key: str, ca_id: str, before: frozenset[str], after: frozenset[str]) -> None:
+    undoes = undoes_ours(zone, key, after - before, before - after)
     record(
         by=WORKER,
         action="edge:list_changed_outside",
@@ -111,8 +132,13 @@ def _tell_foreign_list(zone: Zone, ca_id: str, before: frozenset[str], after: fr
         hostnames=before ^ after,
         before={"hostnames": sorted(before)},
         after={"hostnames": sorted(after)},
-        details={"ca_cloudflare_id": ca_id, "added": sorted(after - before), "removed": sorted(before - after)},
-    )
+        details={
+            "ca_cloudflare_id": ca_id, "added": sorted(after - before), "removed": sorted(before - after),
+            "undoes": undoes,
+        },
+    )  # fmt: skip
+    if undoes:
+        notice_foreign_writer(zone)
 
 
 def _store_rules(zone: Zone, observed: ObservedZone, explained: bool, read_at: datetime) -> None:
@@ -125,6 +151,7 @@ def _store_rules(zone: Zone, observed: ObservedZone, explained: bool, read_at: d
     before, after = _own_rules(row.rules), _own_rules(fresh)
     if before != after:
         row.changed_at = read_at
+        _bump(zone)
         if not explained:
             row.foreign_revision += 1
             subject = ("zone", zone.pk, zone.name)
@@ -173,7 +200,11 @@ def _name_drift(zone: Zone, observed: ObservedZone, keys: dict[str, str]) -> Non
     for identity, detail in found.items():
         kind, key, hostname = identity
         if row := known.pop(identity, None):
-            Drift.objects.filter(pk=row.pk).update(last_seen_at=now, detail=detail)
+            if row.detail != detail:
+                # What was set aside is something else now.
+                row.ignores.filter(ended_at=None).update(ended_at=now)
+            # A CA may have been adopted since the difference was first seen.
+            Drift.objects.filter(pk=row.pk).update(last_seen_at=now, detail=detail, ca=by_key.get(key))
             continue
         Drift.objects.create(
             zone=zone, ca=by_key.get(key), ca_cloudflare_id=keys.get(key, ""), hostname=hostname, kind=kind,

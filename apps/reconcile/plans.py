@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import F, Max
 from django.utils import timezone
 
 from apps.audit.services import record
@@ -28,7 +28,10 @@ _MAY_BE_SENT = (PlanStep.State.DONE, PlanStep.State.UNKNOWN, PlanStep.State.RUNN
 def store_plan(
     *, zone: Zone, plan: PurePlan, requests: list[CoverageRequest], refusals: Iterable[Refusal] = ()
 ) -> Plan:
-    """Keep a plan about to be applied, or one that a guard refused, with its audit event."""
+    """Keep a plan about to be applied, or one that a guard refused, with its audit event.
+
+    Without a request it is healing (healing.py).
+    """
     # The account row serialises the numbering; zones of other accounts meet the unique constraint and try again.
     Account.objects.select_for_update().get(pk=zone.account_id)
     refused = [
@@ -42,6 +45,7 @@ def store_plan(
         base=plan.base,
         document=plan.to_dict(),
         request_ids=[request.pk for request in requests],
+        healing=not requests,
         refusals=refused,
         finished_at=timezone.now() if refused else None,
     )
@@ -76,6 +80,8 @@ def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
 
     An override that it took with it is open again if no removal was sent, not even perhaps.
     """
+    # Readings that began before this moment may show the edge as it was in the middle of the plan.
+    Zone.objects.filter(pk=plan.zone_id).update(edge_revision=F("edge_revision") + 1)
     before = {"state": plan.state}
     plan.state, plan.error, plan.finished_at = state, error, timezone.now()
     plan.save(update_fields=["state", "error", "finished_at"])
@@ -101,5 +107,5 @@ def _record(plan: Plan, action: str, **more: object) -> None:
         account=plan.zone.account_id,
         zone=plan.zone.name,
         correlation_id=",".join(request.correlation_id for request in requests)[:36],
-        **{"details": {"requests": plan.request_ids}, **more},  # type: ignore[arg-type]
+        **{"details": {"requests": plan.request_ids, "healing": plan.healing}, **more},  # type: ignore[arg-type]
     )

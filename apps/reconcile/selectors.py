@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db.models import Prefetch, QuerySet
+from django.db.models import Prefetch
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
@@ -21,8 +21,9 @@ from apps.inventory.holds import Hold, Holds
 from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
 from apps.planning.hostnames import HostnameRefused, canonical, zone_of
+from apps.reconcile.differences import drift_open as drift_open
 from apps.reconcile.labels import ca_labels
-from apps.reconcile.models import Drift, Plan, PlanStep
+from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.rows import Column as Column
 from apps.reconcile.rows import HostnameRow, build_rows, empty_row
 from apps.reconcile.rows import columns as columns
@@ -126,12 +127,6 @@ def _history(hostname: str) -> list[AuditEvent]:
     # The JSON text is searched for the quoted name, which both databases can do; the exact match is made here.
     events = AuditEvent.objects.filter(hostnames__icontains=f'"{hostname}"').order_by("-seq")[: HISTORY_LENGTH * 2]
     return [event for event in events if hostname in event.hostnames][:HISTORY_LENGTH]
-
-
-def drift_open(account: Account) -> QuerySet[Drift]:
-    """Differences that the last read still showed, newest first."""
-    rows = Drift.objects.filter(zone__account=account, zone__vanished_at=None, resolved_at=None)
-    return rows.select_related("zone", "ca").order_by("-first_seen_at", "hostname")
 
 
 def change_by_id(change_id: UUID | str) -> Plan:

@@ -28,12 +28,14 @@ from apps.inventory.services import store_zone_failure
 from apps.planning.diff import diff
 from apps.planning.state import ObservedZone
 from apps.reconcile.dry_run import refusal_of
-from apps.reconcile.edge import ca_keys, client_for, read_zone
+from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, read_zone
 from apps.reconcile.faults import held_back_s
-from apps.reconcile.observe import WORKER, store_observation
+from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.preview import document_digest, request_document, revisions_of
 
 log = structlog.get_logger(__name__)
+
+READ_TRIES = 3
 
 
 def submit_request(
@@ -104,13 +106,7 @@ def plan_request(
     refused: dict[Zone, str] = {}
     with client_for(request.account, deadline_s=deadline_s, purpose=Purpose.CHANGE) as client:
         for zone in zones:
-            try:
-                observation = read_zone(client, zone, keys)
-            except PortalError as error:
-                if held_back_s(error) is None:
-                    store_zone_failure(zone=zone, error=error.message)
-                raise
-            store_observation(zone, observation, keys)
+            observation = _observe(client, zone, keys)
             observed[zone] = observation.zone
             plan = diff(desired_with(zone, request), observation.zone, heal=False)
             refused[zone] = refusal_of(client, zone, observation.ruleset, plan)
@@ -126,6 +122,23 @@ def plan_request(
             revisions=revisions_of(request, document, zones),
             digest=document_digest(request, number, document),
         )
+
+
+def _observe(client: EdgeClient, zone: Zone, keys: dict[str, str], tries: int = READ_TRIES) -> Observation:
+    """Read and store one zone, again when a worker's write overtook it. Raises Overtaken after the last try."""
+    try:
+        observation = read_zone(client, zone, keys)
+    except PortalError as error:
+        if held_back_s(error) is None:
+            store_zone_failure(zone=zone, error=error.message)
+        raise
+    try:
+        store_observation(zone, observation, keys)
+    except Overtaken:
+        if tries == 1:
+            raise
+        return _observe(client, zone, keys, tries - 1)
+    return observation
 
 
 def plan_waiting_requests(account_id: UUID) -> None:

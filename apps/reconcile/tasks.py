@@ -9,8 +9,9 @@ from celery import shared_task
 from django.db import close_old_connections
 
 from apps.coverage.break_glass import return_due_break_glasses
+from apps.inventory.watermark import check_history
 from apps.outbox.selectors import entries_due
-from apps.outbox.services import release_leases_of_the_dead
+from apps.outbox.services import beat, release_leases_of_the_dead
 from apps.reconcile.accounts import ask_for_token_checks, run_account
 from apps.reconcile.observe import WORKER
 from apps.reconcile.services import plan_waiting_requests
@@ -47,7 +48,9 @@ def tick() -> None:
     close_old_connections()
     if freed := release_leases_of_the_dead():
         log.warning("leases_of_dead_workers_released", count=freed)
+    check_history()
     return_due_break_glasses(by=WORKER)
     for entry in entries_due():
         task = reconcile_account if entry.kind == "account" else reconcile_zone
         task.apply_async(args=[str(entry.subject_id)], queue="push", expires=60)
+    beat("tick")

@@ -12,22 +12,26 @@ from django.utils import timezone
 from apps.cloudflare.errors import CloudflareError
 from apps.coverage.models import Kind
 from apps.coverage.overrides import use_overrides
-from apps.coverage.selectors import in_flight_requests
+from apps.coverage.selectors import desired_zone, in_flight_requests
 from apps.coverage.services import begin_applying, fail_requests
 from apps.errors import PortalError, Unsafe
 from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_zone
+from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
 from apps.inventory.services import store_account_failure, store_zone_failure
+from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, park, postpone, settle
+from apps.planning.guards import check
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.gatekeeping import Admitted, Gatekeeper
+from apps.reconcile.healing import healing_plan
 from apps.reconcile.models import Plan, PlanStep
-from apps.reconcile.observe import WORKER, store_observation
+from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.plans import end_plan, store_plan
 
 log = structlog.get_logger(__name__)
@@ -53,6 +57,8 @@ def run_zone(zone_id: UUID) -> None:
     except LeaseLost as error:
         log.warning("zone_run_stopped", zone=zone.name, why=error.message)
         settle(lease, next_in_s=_next_in_s(zone))
+    except Overtaken as error:
+        postpone(lease, delay_s=0.0, why=error.message)
     except PortalError as error:
         if (seconds := held_back_s(error)) is None:
             _handle(zone, lease, error)
@@ -85,15 +91,23 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         settle(lease, next_in_s=VERIFY_AGAIN_S)
         return
     _close_open_plans(zone)
-    requests = in_flight_requests(zone)
-    if not requests or hold_on_zone(zone.pk):
+    if hold_on_zone(zone.pk):
         settle(lease, next_in_s=_next_in_s(zone))
         return
-    admitted = Gatekeeper(zone, observation.zone, requests).admit()
+    requests = in_flight_requests(zone)
+    admitted = Gatekeeper(zone, observation.zone, requests).admit() if requests else _healing(zone, keys, observation)
     if admitted.plan is None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
     _send(client, zone, lease, keys, admitted.plan, admitted, observation)
+
+
+def _healing(zone: Zone, keys: dict[str, str], observation: Observation) -> Admitted:
+    """What somebody took away is put back by a sweep only where an administrator has set the account to heal."""
+    plan = healing_plan(zone, keys, desired_zone(zone), observation)
+    if plan.is_noop or check(plan, limits_of(zone), observed=observation.zone):
+        return Admitted(None)
+    return Admitted(plan)
 
 
 def _send(
@@ -105,6 +119,9 @@ def _send(
     admitted: Admitted,
     observation: Observation,
 ) -> None:
+    if not check_history():
+        settle(lease, next_in_s=_next_in_s(zone))
+        return
     requests = list(admitted.requests)
     client.gate.reserve(calls_of(plan))
     with transaction.atomic():
@@ -124,10 +141,16 @@ def _still_verifying(zone: Zone, observation: Observation) -> bool:
     """Whether a sent list is still not to be seen, within the time a lag may take. Past it the plan has diverged."""
     waiting = False
     for plan in Plan.objects.filter(zone=zone, state=Plan.State.VERIFYING):
-        done = plan.steps.filter(kind="replace_list", state=PlanStep.State.DONE)
+        done = list(plan.steps.filter(kind="replace_list", state=PlanStep.State.DONE))
         sent = {step.document["ca"]: frozenset(step.document["after"]) for step in done}
-        if all(observation.zone.lists.get(key) == names for key, names in sent.items()):
+        before = {step.document["ca"]: frozenset(step.document["before"]) for step in reversed(done)}
+        seen = {key: observation.zone.lists.get(key) for key in sent}
+        if seen == sent:
             end_plan(plan, Plan.State.APPLIED)
+        elif any(names not in {sent[key], before[key]} for key, names in seen.items()):
+            # No lag shows a list that never was: somebody changed it right after us, and waiting would help nobody.
+            words = "The list was changed outside right after it was sent. The next plan goes on from what is read."
+            end_plan(plan, Plan.State.SUPERSEDED, error=words)
         elif plan.verify_until and timezone.now() < plan.verify_until:
             waiting = True
         else:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable
 
 import structlog
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 from apps.errors import PortalError
 
@@ -34,9 +37,19 @@ class PortalErrorMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if isinstance(error, OperationalError | InterfaceError):
+            return database_away()
         if not isinstance(error, PortalError):
             return None
         return error_page(request, STATUS.get(error.category, 400), error.message)
+
+
+def database_away() -> HttpResponse:
+    """Without the shell, which would ask the database again. What was committed stays; nothing else happened."""
+    log.error("page_database_away")
+    words = "The portal's database does not answer. Nothing was changed. Go back and try again in a minute."
+    values = {"status": 503, "title": "The database does not answer", "message": words}
+    return HttpResponse(render_to_string("error.html", values), status=503)
 
 
 def error_page(request: HttpRequest, status: int, message: str, reference: str = "") -> HttpResponse:
@@ -63,7 +76,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:  # noq
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The traceback went to the log with the same reference."""
+    """The traceback went to the log with the same reference. Sessions are read outside of any view."""
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        return database_away()
     reference = uuid.uuid4().hex[:12]
     log.error("page_failed", reference=reference, path=request.path)
     words = "Nothing you sent was lost on purpose: go back and try again, or quote the reference to the platform team."

@@ -77,6 +77,12 @@ class Child:
         self.process, self.next_start_at = None, now + delay
         self.say("up", f"{self.name} ended ({_why(code)}). It is started again in {delay:g} s.")
 
+    def end(self, why: str) -> None:
+        """Kill a process that lives and does nothing; `watch` starts another."""
+        if self.process is not None and self.process.poll() is None:
+            self.say("up", f"{self.name} is ended: {why}")
+            self._end_session(self.process.pid)
+
     def stop(self) -> None:
         """Ask, wait, then insist. Its own children are in its session and go with it."""
         if self.process is None or self.process.poll() is not None:

@@ -30,6 +30,8 @@ from byoca_portal.supervisor.folder import (
 )
 
 START_DEADLINE_S = 60.0
+STALE_AFTER_S = env.float("BYOCA_STALE_AFTER_S", default=60.0)
+LOOK_EVERY_S = 3.0
 CELERY = ["-m", "celery", "-A", "byoca_portal", "--quiet"]
 
 
@@ -45,6 +47,7 @@ class Up:
         self.stopping = threading.Event()
         self.children: list[Child] = []
         self._print = threading.Lock()
+        self._look_at = time.monotonic() + 2 * STALE_AFTER_S
 
     def say(self, part: str, line: str) -> None:
         """One merged log: time, part, line."""
@@ -65,12 +68,24 @@ class Up:
             while not self.stopping.wait(0.3):
                 for child in self.children:
                     child.watch()
+                self._watch_ticks()
         except CannotStart as refusal:
             print(str(refusal), file=sys.stderr, flush=True)
             return 1
         finally:
             self._stop_all()
         return 0
+
+    def _watch_ticks(self) -> None:
+        """A worker or scheduler may live and do nothing, as after a reconnect that went wrong: /readyz tells."""
+        if time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        if why := _stale(f"{self.url}/readyz"):
+            for child in self.children:
+                if child.name in {"worker", "beat"}:
+                    child.end(why)
+            self._look_at = time.monotonic() + 2 * STALE_AFTER_S
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stopping.set()
@@ -197,6 +212,18 @@ def valkey_server() -> Path | None:
         return None
     found = sorted(Path(str(binaries)).glob("*/valkey-server"))
     return found[0] if found else None
+
+
+def _stale(url: str) -> str:
+    """What /readyz says of workers that stand still; empty when they go on, or when nobody answers."""
+    try:
+        with urllib.request.urlopen(url, timeout=2):  # noqa: S310  (our own address)
+            return ""
+    except urllib.error.HTTPError as refused:
+        said = refused.read(200).decode(errors="replace").strip()
+        return said if said.startswith("workers:") else ""
+    except OSError:
+        return ""
 
 
 def _answers(url: str) -> bool:

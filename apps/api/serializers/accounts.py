@@ -49,6 +49,7 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             "mode",
             "token_state",
             "slot_limit",
+            "heal_missing",
             "read_at",
             "failing_since",
             "call_limit",

@@ -24,6 +24,27 @@ EXPIRED_HELP = "True: an expired CA is admitted with a caution. False: it is ref
 ACCOUNT_HELP = "Portal's or Cloudflare's id. May be left out when there is only one account."
 
 
+def client_issuers_field() -> OneOf:
+    """Asked, never guessed: null is an answer too."""
+    words = "Who signs the clients: `self` is this CA. Null: not known, so no rule is pinned to it."
+    return OneOf(["self"], required=False, allow_null=True, default=None, help_text=words)
+
+
+def owner_team_field() -> serializers.SlugRelatedField[Team]:
+    return serializers.SlugRelatedField(
+        slug_field="slug",
+        queryset=Team.objects.all(),
+        required=False,
+        allow_null=True,
+        default=None,
+        error_messages={
+            "does_not_exist": "No such team. Use a team's slug.",
+            "invalid": "Use a team's slug.",
+        },
+        help_text="A team's slug.",
+    )
+
+
 class InspectBodySerializer(StrictSerializer):
     """An upload to judge. Nothing is stored."""
 
@@ -40,31 +61,25 @@ class CaBodySerializer(StrictSerializer):
     account = serializers.CharField(required=False, help_text=ACCOUNT_HELP)
     name = serializers.CharField()
     pem = serializers.CharField(trim_whitespace=False)
-    client_issuers = OneOf(
-        ["self"],
-        required=False,
-        allow_null=True,
-        default=None,
-        help_text="Who signs the clients: `self` is this CA. Null: not known, so no rule is pinned to it.",
-    )
+    client_issuers = client_issuers_field()
     reason = serializers.CharField(required=False, allow_blank=True, default="")
     choose = serializers.CharField(required=False, allow_blank=True, default="", help_text=CHOOSE_HELP)
     accept_expired = serializers.BooleanField(required=False, default=False, help_text=EXPIRED_HELP)
-    owner_team = serializers.SlugRelatedField(
-        slug_field="slug",
-        queryset=Team.objects.all(),
-        required=False,
-        allow_null=True,
-        default=None,
-        error_messages={
-            "does_not_exist": "No such team. Use a team's slug.",
-            "invalid": "Use a team's slug.",
-        },
-        help_text="A team's slug.",
-    )
+    owner_team = owner_team_field()
     replaces = serializers.CharField(
         required=False, allow_null=True, default=None, help_text="The live CA that this one takes over from: its id."
     )
+
+
+class AdoptBodySerializer(StrictSerializer):
+    """A CA that the account holds and the portal has no record of."""
+
+    account = serializers.CharField(required=False, help_text=ACCOUNT_HELP)
+    cloudflare_id = serializers.CharField(help_text="Cloudflare's id of the CA, as drift and slots name it.")
+    name = serializers.CharField()
+    client_issuers = client_issuers_field()
+    owner_team = owner_team_field()
+    reason = serializers.CharField()
 
 
 class DeleteBodySerializer(StrictSerializer):
@@ -151,7 +166,7 @@ class CaSerializer(serializers.ModelSerializer[CertificateAuthority]):
     class Meta:
         model = CertificateAuthority
         fields = (
-            "id", "cloudflare_id", "account", "name", "state", "state_reason", "fingerprint", "ski",
+            "id", "cloudflare_id", "account", "name", "adopted", "state", "state_reason", "fingerprint", "ski",
             "not_before", "not_after", "expiry_threshold_days", "client_issuers", "issuers", "replaces", "replaced_by",
             "owner_team", "reason", "facts", "findings", "pem", "uploaded_by", "created_at", "live_at", "deleted_at",
             "delete_reason",

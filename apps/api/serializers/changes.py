@@ -7,7 +7,13 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from apps.api.serializers.common import CaRefSerializer, StrictSerializer, ZoneRefSerializer
+from apps.api.serializers.common import (
+    AccountQuerySerializer,
+    CaRefSerializer,
+    OneOf,
+    StrictSerializer,
+    ZoneRefSerializer,
+)
 from apps.reconcile.models import Drift, Plan, PlanStep
 from apps.reconcile.undo import undo_requests
 
@@ -74,6 +80,15 @@ class ChangeSerializer(ChangeSummarySerializer):
     @extend_schema_field(serializers.ListField(child=serializers.IntegerField()))
     def get_undone_by(self, change: Plan) -> list[int]:
         return [request.pk for request in undo_requests(change)]
+
+
+class DriftQuerySerializer(AccountQuerySerializer):
+    """Filters of the list of differences. `ignored` gives those that were set aside instead."""
+
+    kind = OneOf(Drift.Kind.values, required=False)
+    ca = serializers.CharField(required=False, help_text="Portal's or Cloudflare's id.")
+    zone = serializers.CharField(required=False, help_text="Portal's or Cloudflare's id, or its name.")
+    ignored = serializers.BooleanField(required=False, default=False)
 
 
 class DriftSerializer(serializers.ModelSerializer[Drift]):

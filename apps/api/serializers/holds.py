@@ -27,7 +27,7 @@ class StopSerializer(serializers.ModelSerializer[Stop]):
     class Meta:
         model = Stop
         fields = (
-            "id", "scope", "account", "zone", "reason", "stopped_by_label", "stopped_at", "lifted_by_label",
+            "id", "scope", "account", "zone", "reason", "cause", "stopped_by_label", "stopped_at", "lifted_by_label",
             "lifted_at",
         )  # fmt: skip
         read_only_fields = fields

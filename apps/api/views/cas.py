@@ -10,6 +10,7 @@ from rest_framework.response import Response
 from apps.api.base import ApiView, operation
 from apps.api.lookups import account_named
 from apps.api.serializers.cas import (
+    AdoptBodySerializer,
     CaBodySerializer,
     CaQuerySerializer,
     CaSerializer,
@@ -23,6 +24,7 @@ from apps.authorities.services import admit_ca, retry_ca
 from apps.authorities.states import CaState
 from apps.coverage.services import retire_ca
 from apps.errors import Invalid
+from apps.reconcile.drift_services import adopt_ca
 
 # A deletion keeps a reason for ever. Where the caller gave none, the record says exactly that.
 NO_REASON = "(no reason given; deleted through the API)"
@@ -73,6 +75,25 @@ class CasView(ApiView):
             replaces=ca_by_id(body["replaces"]) if body["replaces"] else None,
             choose=body["choose"],
             accept_expired=body["accept_expired"],
+        )
+        return Response(CaSerializer(ca).data, status=status.HTTP_201_CREATED)
+
+
+class CaAdoptView(ApiView):
+    @operation(
+        "cas_adopt", tag="cas", summary="Make the record of a CA that is at the edge already",
+        body=AdoptBodySerializer, answer=CaSerializer, status=201, errors=(400, 403, 404, 409),
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        body = self.body(request, AdoptBodySerializer)
+        ca = adopt_ca(
+            by=self.actor(request),
+            account=account_named(body.get("account")),
+            cloudflare_id=body["cloudflare_id"],
+            name=body["name"],
+            client_issuers=body["client_issuers"] or "",
+            owner_team=body["owner_team"],
+            reason=body["reason"],
         )
         return Response(CaSerializer(ca).data, status=status.HTTP_201_CREATED)
 

@@ -10,8 +10,7 @@ from rest_framework.response import Response
 
 from apps.api.base import ApiView, operation
 from apps.api.lookups import account_named
-from apps.api.serializers.changes import ChangeSerializer, DriftSerializer, UndoBodySerializer
-from apps.api.serializers.common import AccountQuerySerializer
+from apps.api.serializers.changes import ChangeSerializer, DriftQuerySerializer, DriftSerializer, UndoBodySerializer
 from apps.api.serializers.coverage import (
     AsOfQuerySerializer,
     AsOfSerializer,
@@ -65,11 +64,12 @@ class AssociationsView(ApiView):
 class DriftView(ApiView):
     @operation(
         "drift_list", tag="coverage", summary="Differences between approved and edge, newest first",
-        many=True, answer=DriftSerializer, query=AccountQuerySerializer, errors=(400, 404),
+        many=True, answer=DriftSerializer, query=DriftQuerySerializer, errors=(400, 404),
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        account = account_named(self.query(request, AccountQuerySerializer).get("account"))
-        rows = drift_open(account).select_related("zone", "ca")
+        query = self.query(request, DriftQuerySerializer)
+        account = account_named(query.get("account"))
+        rows = drift_open(account, **{name: value for name, value in query.items() if name not in PAGING})
         return self.paged(request, rows, DriftSerializer)
 
 

@@ -244,6 +244,7 @@ def plural(count: int, word: str) -> str:
 
 ACTS = {
     "ca:admitted": "uploaded the CA",
+    "ca:adopted": "adopted the CA",
     "ca:push_started": "began sending the CA to Cloudflare",
     "ca:live": "saw the CA live",
     "ca:push_failed": "could not send the CA",
@@ -289,6 +290,10 @@ ACTS = {
     "hostname:locked_out": "found every client locked out",
     "hostname:lock_out_ended": "saw the lock-out end",
     "drift:found": "found drift",
+    "healing:stopped": "stopped healing: somebody else keeps changing this list",
+    "account:healing_set": "changed the healing of the account",
+    "drift:ignored": "set drift aside for seven days",
+    "drift:shown": "put drift back among the others",
     "drift:resolved": "saw the drift end",
     "probe:setting_changed": "changed the probing of the account",
     "probe:asked": "asked for a probe",

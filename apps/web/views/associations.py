@@ -94,18 +94,3 @@ def export(request: HttpRequest) -> HttpResponse:
         if cell.state != "none"
     ]  # fmt: skip
     return csv_response("associations.csv", header, rows)
-
-
-@require_GET
-def drift(request: HttpRequest) -> HttpResponse:
-    account = account_of(request)
-    locked = {row.hostname for row in hostname_rows(account, answer="locked_out")}
-    rows = sorted(drift_open(account), key=lambda row: (row.hostname not in locked, -row.first_seen_at.timestamp()))
-    values = {
-        "page": page_of(request, rows),
-        "locked": locked,
-        "zones": list(zones_of(account)),
-        "freshness": edge_freshness(account),
-        "edge_names": {column.key: column.label for column in columns(account)},
-    }
-    return render(request, "drift/index.html", values)

@@ -10,7 +10,8 @@ from django.core.paginator import Page, Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from apps.errors import NotFound
+from apps.errors import Invalid, NotFound
+from apps.identity.models import Team
 from apps.inventory.models import Account
 from apps.web.context import current_account
 
@@ -28,6 +29,14 @@ def account_of(request: HttpRequest) -> Account:
 def page_of(request: HttpRequest, rows: QuerySet[Any] | Sequence[Any], size: int = PAGE_SIZE) -> Page[Any]:
     """The page the query asks for, the nearest one that exists when it asks for another."""
     return Paginator(rows, size).get_page(request.GET.get("page"))
+
+
+def team_named(slug: str, field: str = "owner_team") -> Team | None:
+    """The team of a form's select, None for the empty choice. Raises Invalid."""
+    team = Team.objects.filter(slug=slug).first() if slug else None
+    if slug and team is None:
+        raise Invalid("No such team. Choose one of the list.", field=field)
+    return team
 
 
 def pasted_or_chosen(request: HttpRequest) -> bytes | str:

@@ -32,7 +32,14 @@ def index(request: HttpRequest) -> HttpResponse:
     slots = slots_of(account)
     shown = {holder.ca.pk for holder in slots.holders if holder.ca}
     others = [ca for ca in cas_of(account) if ca.pk not in shown]
-    values = {"slots": slots, "free": range(slots.free), "others": others, "freshness": edge_freshness(account)}
+    unknown = sum(holder.ca is None for holder in slots.holders)
+    values = {
+        "slots": slots,
+        "unknown": unknown,
+        "free": range(slots.free),
+        "others": others,
+        "freshness": edge_freshness(account),
+    }
     return render(request, "cas/index.html", values)
 
 

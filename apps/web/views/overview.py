@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -10,7 +11,7 @@ from django.views.decorators.http import require_GET
 
 from apps.authorities.selectors import cas_ending, slots_of
 from apps.coverage.selectors import open_requests, requests_by, requests_waiting_for
-from apps.outbox.selectors import parked_entries
+from apps.outbox.selectors import is_alive, parked_entries
 from apps.reconcile.selectors import drift_open, edge_freshness, hostname_rows, tallies
 from apps.web.context import actor_of, current_account
 from apps.web.plots import expiry_line
@@ -55,4 +56,7 @@ def readyz(_request: HttpRequest) -> HttpResponse:
             cursor.execute("SELECT 1")
     except Exception:  # whatever the driver raises: not ready
         return HttpResponse("database: no answer\n", status=503, content_type="text/plain")
+    if not is_alive("tick", within_s=settings.BYOCA_STALE_AFTER_S):
+        words = f"workers: no tick for {settings.BYOCA_STALE_AFTER_S:g} s\n"
+        return HttpResponse(words, status=503, content_type="text/plain")
     return HttpResponse(f"ready {timezone.now():%Y-%m-%dT%H:%M:%SZ}\n", content_type="text/plain")

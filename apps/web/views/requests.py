@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.audit.selectors import events_matching
 from apps.authorities.selectors import ca_by_id, cas_of
 from apps.authorities.states import CaState
-from apps.coverage.models import ASKABLE, CoverageRequest, Kind
+from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.overrides import may_override, needed_overrides, override_guard
 from apps.coverage.selectors import (
     assess,
@@ -63,7 +63,7 @@ def new(request: HttpRequest) -> HttpResponse:
     actor.require(Permission.REQUEST_CREATE)
     source = request.POST if request.method == "POST" else request.GET
     form = {name: source.get(name, "") for name in FIELDS}
-    form["kind"] = form["kind"] if form["kind"] in ASKABLE else "cover"
+    form["kind"] = form["kind"] if form["kind"] in TITLES else "cover"
     form["mode"] = form["mode"] or "verify"
     values = _form(request, form)
     if request.method == "GET" or "check" in request.POST:
@@ -132,7 +132,7 @@ def _verdicts(request: HttpRequest, form: dict[str, str]) -> dict[str, Any]:
 def check(request: HttpRequest) -> HttpResponse:
     """Verdict per line, while typing. Nothing is stored."""
     form = {name: request.POST.get(name, "") for name in FIELDS}
-    form["kind"] = form["kind"] if form["kind"] in ASKABLE else "cover"
+    form["kind"] = form["kind"] if form["kind"] in TITLES else "cover"
     return render(request, "requests/_verdicts.html", _verdicts(request, form))
 
 

@@ -21,7 +21,7 @@ from apps.inventory.holds import Holds, freeze_windows
 from apps.inventory.models import Account
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
-from apps.inventory.services import add_account, replace_token, set_budget, set_mode, set_slot_limit
+from apps.inventory.services import add_account, replace_token, set_budget, set_healing, set_mode, set_slot_limit
 from apps.outbox.models import OutboxEntry
 from apps.probing.selectors import setting_of
 from apps.probing.services import set_probing
@@ -119,6 +119,18 @@ def account_slots(request: HttpRequest, account_id: UUID) -> HttpResponse:
         slots = {"account": account_id, "slot_limit": typed, "reason": reason}
         return _accounts_page(request, {"errors": refused.details, "form": {}, "slots_form": slots})
     messages.success(request, f"{account.name} counts with {account.slot_limit} CA slots.")
+    return redirect("accounts")
+
+
+@require_POST
+def account_healing(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    enabled, reason = request.POST.get("enabled", "") == "on", request.POST.get("reason", "")
+    try:
+        account = set_healing(by=actor_of(request), account_id=account_id, enabled=enabled, reason=reason)
+    except Invalid as refused:
+        given = {"account": account_id, "errors": refused.details}
+        return _accounts_page(request, {"errors": refused.details, "form": {}, "healing_form": given})
+    messages.success(request, f"{account.name}: healing is {'on' if enabled else 'off'}.")
     return redirect("accounts")
 
 

@@ -24,7 +24,7 @@ from apps.pki.findings import Severity
 from apps.pki.private_keys import holds_private_key
 from apps.web.context import actor_of
 from apps.web.plots import validity_bar
-from apps.web.views.base import account_of
+from apps.web.views.base import account_of, team_named
 
 # The form asks, and "unknown" is an answer; the service refuses where none was given.
 ISSUERS = {"self": "self", "unknown": ""}
@@ -59,7 +59,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         form = {"owner_team": replaced.owner_team.slug} if replaced and replaced.owner_team else {}
         return render(request, "cas/upload.html", {**values, "form": form, "slots": slots_of(account)})
     form = {name: request.POST.get(name, "") for name in FIELDS}
-    values |= {"form": {name: _shown(value) for name, value in form.items()}, **_inspected(request)}
+    values |= {"form": {name: safe_to_show(value) for name, value in form.items()}, **_inspected(request)}
     values["pem"] = _shown_pem(request, values.get("seen"))
     if "check" in request.POST:
         return render(request, "cas/upload.html", values)
@@ -67,7 +67,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         ca = admit_ca(
             by=actor, account=account, name=form["name"], data=_uploaded(request), reason=form["reason"],
             client_issuers=ISSUERS.get(form["client_issuers"], "unanswered"),
-            owner_team=_team(form["owner_team"]), replaces=replaced,
+            owner_team=team_named(form["owner_team"]), replaces=replaced,
             choose=request.POST.get("choose", ""), accept_expired="accept_expired" in request.POST,
         )  # fmt: skip
     except Invalid as refused:
@@ -80,13 +80,6 @@ def _replaced(request: HttpRequest) -> CertificateAuthority | None:
     """The CA that the upload takes over from, when it comes from a rotation."""
     named = (request.POST if request.method == "POST" else request.GET).get("replaces", "")
     return ca_by_id(named) if named else None
-
-
-def _team(slug: str) -> Team | None:
-    teams = {team.slug: team for team in Team.objects.all()}
-    if slug and slug not in teams:
-        raise Invalid("No such team. Choose one of the list.", field="owner_team")
-    return teams.get(slug)
 
 
 def _inspected(request: HttpRequest) -> dict[str, Any]:
@@ -142,7 +135,7 @@ def _uploaded(request: HttpRequest) -> bytes | str:
     return request.POST.get("pem", "").replace("\r\n", "\n")
 
 
-def _shown(value: str) -> str:
+def safe_to_show(value: str) -> str:
     """What was typed, unless it held a private key: that is not shown again."""
     return "" if holds_private_key(value) else value
 
@@ -153,4 +146,4 @@ def _shown_pem(request: HttpRequest, seen: UploadInspection | None) -> str:
         return ""
     if request.FILES.get("file"):
         return "".join(facts.pem for facts in seen.certificates)
-    return _shown(request.POST.get("pem", "").replace("\r\n", "\n"))
+    return safe_to_show(request.POST.get("pem", "").replace("\r\n", "\n"))

@@ -143,6 +143,25 @@ def test_adopting_needs_the_edge_to_hold_it_unapproved(desk: Desk) -> None:
     assert desk.one("b.pay.example", kind="adopt").code == "already_approved"
 
 
+def test_restoring_needs_an_approval_that_was_at_the_edge(desk: Desk) -> None:
+    assert desk.one("a.pay.example", kind="restore").code == "not_covered"
+    desk.approved("a.pay.example")
+    Association.objects.update(live_at=None)
+    assert desk.one("a.pay.example", kind="restore").code == "on_its_way"
+    Association.objects.update(live_at=timezone.now())
+    assert desk.one("a.pay.example", kind="restore").code == "restore"
+    at_edge(desk.ca, desk.zone, "a.pay.example")
+    assert desk.one("a.pay.example", kind="restore", mode="block").code == "restore_rule"
+
+
+def test_an_expired_ca_takes_nothing_new_and_what_it_has_can_be_adopted(desk: Desk) -> None:
+    type(desk.ca).objects.update(not_after=timezone.now() - timedelta(days=1))
+    desk.ca.refresh_from_db()
+    at_edge(desk.ca, desk.zone, "a.pay.example")
+    assert desk.one("a.pay.example").code == "ca_expired"
+    assert desk.one("a.pay.example", kind="adopt").code == "adopt"
+
+
 def test_block_needs_a_quiet_period_in_log_or_somebody_who_says_why_not(desk: Desk) -> None:
     new = desk.one("new.pay.example", mode="block")
     assert (new.status, new.code) == ("fix", "needs_log")

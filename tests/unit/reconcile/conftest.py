@@ -39,6 +39,7 @@ class World:
 
     def __init__(self, edge: SandboxProcess) -> None:
         self.edge = edge
+        self.began_after = max((call["seq"] for call in edge.requests()), default=0)
         self.engineer, self.other_engineer = actor(Role.ENGINEER), actor(Role.ENGINEER)
         self.owner = actor(Role.OWNER, teams=(make_team("Payments"),))
         self.account: Account = add_account(
@@ -85,6 +86,11 @@ class World:
             for entry in due:
                 (run_account if entry.kind == "account" else run_zone)(entry.subject_id)
         raise AssertionError(f"still due after 20 rounds: {list(OutboxEntry.objects.values())}")
+
+    def run_account(self) -> None:
+        """The account's next listing comes now, and what follows from it."""
+        mark_due(kind="account", subject_id=self.account.pk)
+        self.run()
 
     def sweep(self) -> None:
         """The next sweep comes now."""

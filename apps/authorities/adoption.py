@@ -1,0 +1,125 @@
+"""Adopting a CA that the account holds already and the portal has no record of: nothing is sent to Cloudflare (F14).
+
+The certificate is the one that the account's listing returned. It passes the same checks as an upload, but one that
+an upload would be refused for is only a caution here: the edge has it, and a record changes nothing about that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.authorities.issuers import SELF, own_issuer
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.selectors import UploadInspection, holding_ca, inspect_upload
+from apps.authorities.services import cautions_of, reason_problem, upload_problems
+from apps.authorities.states import CaState
+from apps.errors import Conflict, Invalid, NotFound
+from apps.identity.actors import Actor
+from apps.identity.models import Team
+from apps.identity.permissions import Permission
+from apps.inventory.models import Account, EdgeCertificate
+from apps.outbox.services import mark_due
+from apps.pki.checks_validity import has_expired
+from apps.pki.findings import Finding, Severity
+
+# What would make the record itself wrong is refused here as anywhere.
+OF_THE_RECORD = {"private_key", "name_free", "not_uploaded_before"}
+
+
+def adoptable(account: Account, cloudflare_id: str) -> EdgeCertificate:
+    """The slot's row of the last listing. Raises NotFound without one, Conflict when the portal has its record."""
+    row = account.edge_certificates.filter(cloudflare_id=cloudflare_id).first()
+    if row is None or not row.takes_slot:
+        raise NotFound(f"Cloudflare lists no CA with this id in {account}. Reload the page.", field="cloudflare_id")
+    known = holding_ca(account, row.fingerprint) if row.fingerprint else None
+    if known is not None:
+        raise Conflict(f"This CA is here already as {known.name}.", code="already_adopted")
+    return row
+
+
+def inspect_adoption(*, account: Account, row: EdgeCertificate, name: str, now: datetime) -> UploadInspection:
+    """Every check of an upload, on the PEM of the listing. What speaks against the certificate is a caution."""
+    seen = inspect_upload(
+        account=account, data=row.pem, name=name, now=now, choose=row.fingerprint, accept_expired=True
+    )
+    if seen.certificate is None:
+        return seen
+    return replace(seen, findings=tuple(_softened(finding) for finding in seen.findings))
+
+
+def _softened(finding: Finding) -> Finding:
+    if finding.severity is not Severity.REFUSE or finding.check in OF_THE_RECORD:
+        return finding
+    return replace(finding, severity=Severity.CAUTION)
+
+
+@transaction.atomic
+def adopt_ca(
+    *,
+    by: Actor,
+    account: Account,
+    cloudflare_id: str,
+    name: str,
+    reason: str,
+    client_issuers: str = "",
+    owner_team: Team | None = None,
+) -> CertificateAuthority:
+    """Make the record of a CA that is at the edge: live at once, under its Cloudflare id. No call is made.
+
+    Its hostnames stay unapproved until they are adopted too. Raises Invalid with every reason at once, NotFound,
+    Conflict.
+    """
+    by.require(Permission.CA_UPLOAD)
+    account = Account.objects.select_for_update().get(pk=account.pk)
+    row, now = adoptable(account, cloudflare_id), timezone.now()
+    inspection = inspect_adoption(account=account, row=row, name=name, now=now)
+    problems = upload_problems(inspection, name, client_issuers)
+    if not reason.strip():
+        problems["reason"] = ["Say why. Auditors read this."]
+    elif why_not := reason_problem(reason):
+        problems["reason"] = [why_not]
+    facts = inspection.certificate
+    if problems or facts is None:
+        raise Invalid("The CA was not adopted. Mend what is named and send it again.", details=problems)
+    ca = CertificateAuthority.objects.create(
+        account=account,
+        name=name.strip(),
+        fingerprint=facts.fingerprint,
+        pem=facts.pem,
+        facts=facts.to_dict(),
+        findings=cautions_of(inspection),
+        ski=facts.ski,
+        not_before=facts.not_before,
+        not_after=facts.not_after,
+        client_issuers=client_issuers,
+        issuers=own_issuer(facts) if client_issuers == SELF else [],
+        owner_team=owner_team,
+        reason=reason.strip(),
+        state=CaState.LIVE,
+        cloudflare_id=row.cloudflare_id,
+        # Which of two CAs has priority at the edge goes by when it was deployed, not by when it was adopted.
+        live_at=row.uploaded_at or now,
+        adopted=True,
+        uploaded_by=by.person,
+        uploaded_by_label=by.label,
+    )
+    after = {
+        "name": ca.name,
+        "fingerprint": ca.fingerprint,
+        "cloudflare_id": ca.cloudflare_id,
+        "subject": facts.subject,
+        "not_after": facts.not_after,
+        "client_issuers": client_issuers or "not known",
+        "owner_team": owner_team.slug if owner_team else "",
+        "cautions": [finding["check"] for finding in ca.findings],
+        "expired": has_expired(facts, now),
+    }
+    subject = ("ca", ca.pk, ca.name)
+    record(by=by, action="ca:adopted", subject=subject, account=account.pk, reason=ca.reason, after=after)
+    mark_due(kind="account", subject_id=account.pk)
+    return ca

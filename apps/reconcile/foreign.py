@@ -1,0 +1,85 @@
+"""Notices that somebody else drives the same edge: another installation of the portal, or a program that undoes ours.
+
+Both stop writes until an administrator decides. One foreign change is no reason to: it is named, and plans built on
+what was before are void.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from apps.audit.models import AuditEvent
+from apps.inventory.alarms import installation_name, raise_alarm
+from apps.inventory.models import Stop, Zone
+from apps.planning.rule import is_ours
+from apps.planning.state import RuleState
+from apps.reconcile.models import Plan
+
+MARK = re.compile(r" \(installation ([0-9a-f]{8})\)$")
+# A person corrects something once; whoever takes our writes back three times in an hour does not know of us.
+UNDONE = 3
+WITHIN = timedelta(hours=1)
+
+
+def marked(description: str) -> str:
+    """A rule's description with the name of this installation."""
+    return f"{description} (installation {installation_name()})"
+
+
+def notice_other_installation(zone: Zone, rules: Iterable[RuleState]) -> None:
+    """Stop writes in the account when a rule of the portal's kind bears another installation's name."""
+    mine = installation_name()
+    for rule in rules:
+        found = MARK.search(rule.description) if is_ours(rule) else None
+        if found is None or found[1] == mine:
+            continue
+        raise_alarm(
+            cause=f"installation:{zone.account_id}:{found[1]}",
+            account=zone.account,
+            reason=(
+                f"Rule {rule.ref} in {zone.name} was written by another installation of this portal ({found[1]}; this "
+                f"one is {mine}). Two portals on one account take back each other's work. Give the account to one of "
+                "them: set it to read-only in the other, then lift this in the one that stays."
+            ),
+        )
+
+
+def undoes_ours(zone: Zone, ca_key: str, added: frozenset[str], removed: frozenset[str]) -> bool:
+    """Whether a foreign change takes back what plans of ours did to this list within the last hour."""
+    plans = Plan.objects.filter(zone=zone, created_at__gt=timezone.now() - WITHIN, state=Plan.State.APPLIED)
+    steps = [s for plan in plans for s in _lists(plan.document) if s["ca"] == ca_key]
+    ours_added = {name for step in steps for name in set(step["after"]) - set(step["before"])}
+    ours_removed = {name for step in steps for name in set(step["before"]) - set(step["after"])}
+    return bool(removed & ours_added or added & ours_removed)
+
+
+def _lists(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [step for step in document.get("steps", []) if step["kind"] == "replace_list"]
+
+
+def notice_foreign_writer(zone: Zone) -> None:
+    """Stop writes in the zone once ours were taken back several times within the hour and since the last decision."""
+    since = timezone.now() - WITHIN
+    decided = Stop.objects.filter(zone=zone, cause__startswith="undone:").order_by("-lifted_at").first()
+    if decided and decided.lifted_at:
+        since = max(since, decided.lifted_at)
+    events = AuditEvent.objects.filter(
+        action="edge:list_changed_outside", subject_type="zone", subject_id=str(zone.pk), at__gt=since
+    ).order_by("seq")
+    undone = [event for event in events if event.details.get("undoes")]
+    if len(undone) < UNDONE or (decided and not decided.lifted_at):
+        return
+    names = sorted({name for event in undone for name in event.hostnames})[:5]
+    raise_alarm(
+        cause=f"undone:{zone.pk}:{undone[-1].seq}",
+        zone=zone,
+        reason=(
+            f"Somebody outside the portal took back what it wrote {len(undone)} times within an hour: "
+            f"{', '.join(names)}. Find out who or what also writes to {zone.name}, then lift this."
+        ),
+    )

@@ -1,0 +1,47 @@
+"""One running portal per module, and the model checker over everything it did after each test."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.driver import TEMPO, Driver
+from tests.faults.portals import FaultPortal
+
+# What a test may have switched.
+PLAIN = {"down": False, "latency_ms": 0, "association_lag_s": 0}
+HERE = Path(__file__).parent
+# What only one of the databases can suffer is collected only where it is used: CI runs both.
+POSTGRESQL = os.environ.get("DATABASE_URL", "").startswith("postgres")
+collect_ignore = ["test_sqlite.py"] if POSTGRESQL else ["test_postgresql.py"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker("chaos" if item.path.name == "test_chaos.py" else "faults")
+
+
+@pytest.fixture(scope="module")
+def portal(request: pytest.FixtureRequest) -> Iterator[FaultPortal]:
+    with FaultPortal(**{**TEMPO, **getattr(request.module, "ENVIRONMENT", {})}) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def running(portal: FaultPortal) -> Iterator[Driver]:
+    driver = Driver(portal)
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def driver(running: Driver) -> Iterator[Driver]:
+    """The module's portal; whatever the test did to it, its history must be good and its edge is left well."""
+    yield running
+    running.edge.clear_faults()
+    running.edge.switch(**PLAIN)
+    assert running.violations() == []

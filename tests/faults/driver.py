@@ -1,0 +1,299 @@
+"""Drives a whole portal and its stand-in from outside: people by the API, faults by control port, parts by signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from byoca_portal.supervisor.folder import broker_socket
+from tests.certs import make_ca
+from tests.faults.model import violations
+from tests.faults.portals import FaultPortal
+from tests.portal_process import ROOT, wait_for
+from tests.sandbox_server import SandboxProcess
+
+MARKS = {
+    "web": "gunicorn",
+    "worker": "--quiet worker",
+    "beat": "--quiet beat",
+    "sandbox": "sandbox --port",
+    "broker": "valkey-server",
+}
+ENDED = ("done", "failed", "partly_done", "stale", "rejected", "withdrawn")
+LIST_PATH = "hostname_associations"
+# One call ends after this many seconds; a lease is over after twice as long.
+TEMPO = {
+    "BYOCA_EDGE_DEADLINE_S": "3",
+    "BYOCA_PREVIEW_DEADLINE_S": "3",
+    "BYOCA_LEASE_S": "6",
+    "BYOCA_SWEEP_INTERVAL_S": "5",
+}
+
+
+class Edge(SandboxProcess):
+    """The stand-in that `up` started, by its control port. Its life is not ours."""
+
+    def __init__(self, portal: FaultPortal) -> None:
+        super().__init__(portal.folder / "sandbox")
+        self.origin = portal.edge_origin
+
+    def has_holds(self) -> bool:
+        return bool(self._control("GET", "holds?wait_s=0")["holds"])
+
+
+def ok(answer: httpx.Response) -> Any:
+    assert answer.status_code < 300, f"{answer.request.method} {answer.request.url}: {answer.text}"
+    return answer.json()
+
+
+class Driver:
+    """One running portal, its people and its edge."""
+
+    def __init__(self, portal: FaultPortal) -> None:
+        self.portal = portal
+        self.edge = Edge(portal)
+        self.tokens = {str(self.edge.state()["tokens"][0]["id"])}
+        self._api: dict[str, httpx.Client] = {}
+        self.excused: Callable[[str], bool] = lambda _violation: False
+
+    # People
+
+    def api(self, person: str) -> httpx.Client:
+        if person not in self._api:
+            self._api[person] = self.portal.api(person)
+        return self._api[person]
+
+    def get(self, path: str, person: str = "engineer") -> Any:
+        return ok(self.api(person).get(path))
+
+    def send(self, path: str, body: dict[str, Any], person: str) -> Any:
+        return ok(self.api(person).post(path, json=body))
+
+    def admit(self, name: str) -> dict[str, Any]:
+        """A fresh CA, admitted and due for its upload."""
+        row: dict[str, Any] = self.send("/cas/", {"name": name, "pem": make_ca(name).pem}, "engineer")
+        return row
+
+    def upload(self, name: str) -> dict[str, Any]:
+        return self.ca(self.admit(name), "live")
+
+    def ca(self, ca: dict[str, Any], state: str) -> dict[str, Any]:
+        found: dict[str, Any] = wait_for(
+            lambda: (row := self.get(f"/cas/{ca['id']}/"))["state"] == state and row,
+            within_s=90, every_s=0.2, saying=f"{ca['name']} is {state}",
+        )  # fmt: skip
+        return found
+
+    def ask(self, ca: dict[str, Any], *hostnames: str, kind: str = "cover", mode: str = "verify") -> dict[str, Any]:
+        override = "Every client was tried in staging." if mode == "block" else ""
+        body = {"kind": kind, "ca": ca["id"], "hostnames": list(hostnames), "mode": mode, "reason": "Launch"}
+        made = self.send("/requests/", {**body, "override": override}, "owner")
+        found: dict[str, Any] = wait_for(
+            lambda: (row := self.request(made))["digest"] and row, within_s=90, every_s=0.2, saying="it is planned"
+        )
+        return found
+
+    def approve(self, row: dict[str, Any], person: str = "engineer2") -> dict[str, Any]:
+        approved: dict[str, Any] = self.send(f"/requests/{row['id']}/approve/", {"digest": row["digest"]}, person)
+        return approved
+
+    def request(self, row: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self.get(f"/requests/{row['id']}/")
+        return found
+
+    def ended(self, row: dict[str, Any], within_s: float = 120) -> dict[str, Any]:
+        found: dict[str, Any] = wait_for(
+            lambda: (now := self.request(row))["state"] in ENDED and now, within_s=within_s, every_s=0.2,
+            saying=f"request {row['id']} ends: {self.request(row)['state']}",
+        )  # fmt: skip
+        return found
+
+    def done(self, row: dict[str, Any], within_s: float = 120) -> dict[str, Any]:
+        found = self.ended(row, within_s)
+        assert found["state"] == "done", found["state_reason"]
+        return found
+
+    def cover(self, ca: dict[str, Any], *hostnames: str, mode: str = "verify") -> dict[str, Any]:
+        row = self.ask(ca, *hostnames, mode=mode)
+        self.approve(row)
+        return self.done(row)
+
+    def answer(self, hostname: str) -> str:
+        return str(self.get(f"/hostnames/{hostname}/")["answer"])
+
+    # The edge
+
+    def zone(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = wait_for(
+            lambda: next((row for row in self.zones() if row["name"] == name and row["read_at"]), None),
+            within_s=90, every_s=0.3, saying=f"{name} is read",
+        )  # fmt: skip
+        return found
+
+    def zones(self) -> list[dict[str, Any]]:
+        return list(self.get("/zones/?page_size=100")["results"])
+
+    def new_zones(self, *names: str) -> None:
+        """Seed zones and wait until the portal has read each of them."""
+        self.edge.seed(*names)
+        wait_for(
+            lambda: set(names) <= {row["name"] for row in self.zones() if row["read_at"]},
+            within_s=120, every_s=0.5, saying="the new zones are read",
+        )  # fmt: skip
+
+    def puts(self, zone: str, since: int = 0) -> list[dict[str, Any]]:
+        """PUTs of lists of a zone, by whoever has the portal's token."""
+        return [row for row in self._calls(zone, since) if row["method"] == "PUT" and LIST_PATH in row["path"]]
+
+    def rule_writes(self, zone: str, since: int = 0) -> list[dict[str, Any]]:
+        return [row for row in self._calls(zone, since) if row["method"] != "GET" and "/rulesets" in row["path"]]
+
+    def _calls(self, zone: str, since: int) -> list[dict[str, Any]]:
+        zone_id = next(item["id"] for item in self.edge.state()["zones"] if item["name"] == zone)
+        rows = self.edge.requests(since)
+        return [row for row in rows if zone_id in row["path"] and row["token_id"] in self.tokens]
+
+    def at_edge(self, zone: str, ca: dict[str, Any]) -> list[str]:
+        return sorted(self.edge.hostnames(zone, ca["cloudflare_id"]))
+
+    def seq(self) -> int:
+        rows = self.edge.requests(origin="all")
+        return int(rows[-1]["seq"]) if rows else 0
+
+    # The portal's own code, in a process of its own
+
+    def python(self, code: str, *arguments: str) -> str:
+        """Run `code` with Django set up as in the portal's processes. Returns what it printed."""
+        ended = subprocess.run(
+            [sys.executable, "-c", f"import django; django.setup()\n{code}", *arguments],
+            cwd=ROOT, env=self._environment(), capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr[-2000:]
+        return ended.stdout
+
+    def json(self, code: str, *arguments: str) -> Any:
+        """As `python`, of code that prints JSON."""
+        return json.loads(self.python(code, *arguments))
+
+    @contextmanager
+    def more(self, *command: str, times: int = 1) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Further parts beside those of `up`, each in a session of its own."""
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "byoca_portal", "--quiet", *command], cwd=ROOT,
+                env=self._environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )
+            for _ in range(times)
+        ]  # fmt: skip
+        try:
+            yield started
+        finally:
+            for process in started:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+    def _environment(self) -> dict[str, str]:
+        edge = {"CLOUDFLARE_API_BASE_URL": self.edge.base_url, "DJANGO_SETTINGS_MODULE": "byoca_portal.settings"}
+        if self.portal.redis is None:
+            edge["BYOCA_BROKER_SOCKET"] = str(broker_socket(self.portal.folder))
+        return {**self.portal.environment, **edge}
+
+    # Parts
+
+    def part(self, name: str) -> int:
+        """Process id of one part, once it runs."""
+        found: int = wait_for(
+            lambda: next((pid for pid, args in self.portal.children().items() if MARKS[name] in args), 0), within_s=60
+        )
+        return found
+
+    def broker_pid(self) -> int:
+        """Process id of the broker: of `up`'s own, or of the server that the tests started for REDIS_URL."""
+        return self.portal.redis.pid if self.portal.redis else self.part("broker")
+
+    def pool(self) -> list[int]:
+        """The worker's children, which run the tasks."""
+        listed = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(self.part("worker"))], capture_output=True, text=True, check=False
+        )
+        return [int(word) for word in listed.stdout.split()]
+
+    def caller(self, hold: dict[str, Any]) -> int:
+        """The process that made a parked call, by the port it calls from."""
+        inode = _inode_of(int(hold["peer_port"]))
+        found: int = wait_for(
+            lambda: next((pid for pid in self.pool() if inode in _sockets(pid)), 0), within_s=5, saying="the caller"
+        )
+        return found
+
+    def kill_worker(self) -> None:
+        """SIGKILL to the whole worker, its pool included: `up` starts another."""
+        os.killpg(self.part("worker"), signal.SIGKILL)
+
+    @contextmanager
+    def stopped(self, *pids: int) -> Iterator[None]:
+        """SIGSTOP, and SIGCONT at the end."""
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    # Judgement
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The whole audit log, oldest first."""
+        rows: list[dict[str, Any]] = []
+        page = 1
+        while True:
+            found = self.get(f"/audit/?page={page}&page_size=100", "auditor")
+            rows += found["results"]
+            if not found["next"]:
+                break
+            page += 1
+        by_seq = {row["seq"]: row for row in rows}
+        return [by_seq[seq] for seq in sorted(by_seq)]
+
+    def violations(self) -> list[str]:
+        """What the model checker says of everything so far."""
+        calls = self.edge.requests(origin="all")
+        return [found for found in violations(self.audit(), calls, self.tokens) if not self.excused(found)]
+
+    def close(self) -> None:
+        for client in self._api.values():
+            client.close()
+
+
+def _inode_of(port: int) -> str:
+    """The socket, by its inode, whose own end has this TCP port on the loopback."""
+    suffix = f":{port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(suffix) and fields[9] != "0":
+            return fields[9]
+    return "none"
+
+
+def _sockets(pid: int) -> set[str]:
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = os.readlink(entry)
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found

@@ -1,0 +1,302 @@
+"""What happens at the far side and on the way to it: names, TLS, tokens, objects that go, others who write."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.certs import make_ca
+from tests.faults.driver import LIST_PATH, Driver
+from tests.portal_process import wait_for
+from tests.tls_server import TlsServer
+
+pytestmark = pytest.mark.timeout(600)
+# A page waits long enough for a worker to write meanwhile, however busy the machine is.
+ENVIRONMENT = {"BYOCA_PREVIEW_DEADLINE_S": "60"}
+ZONE = "northwind.example"
+NAMES = itertools.count(1)
+MOVE = """
+import sys
+from apps.inventory.models import Account
+Account.objects.update(base_url=sys.argv[1])
+"""
+REPLACE_TOKEN = """
+import sys
+from apps.identity.actors import Actor
+from apps.inventory.models import Account
+from apps.inventory.services import replace_token
+replace_token(by=Actor("portal", "portal:test", "Portal (test)", "cli"), account_id=Account.objects.get().pk,
+              token=sys.argv[1])
+"""
+
+
+@pytest.fixture(scope="module")
+def ca(running: Driver) -> dict[str, Any]:
+    running.zone(ZONE)
+    return running.upload("Edge Root")
+
+
+@pytest.fixture
+def hostname() -> str:
+    return f"e{next(NAMES)}.{ZONE}"
+
+
+@pytest.fixture
+def moved(driver: Driver) -> Iterator[Any]:
+    """Points the account at another address, and back."""
+    yield lambda url: driver.python(MOVE, url)
+    driver.python(MOVE, "")
+
+
+def account(driver: Driver) -> dict[str, Any]:
+    return dict(driver.get("/accounts/")["results"][0])
+
+
+def failing(driver: Driver, name: str = ZONE) -> bool:
+    return bool(next(row for row in driver.zones() if row["name"] == name)["failing_since"])
+
+
+def test_r8_a_name_without_an_address_is_tried_again_and_nothing_else_is_asked(
+    driver: Driver, ca: dict[str, Any], hostname: str, moved: Any
+) -> None:
+    row = driver.ask(ca, hostname)
+    moved("https://no-such-name.invalid/client/v4")
+    before = driver.seq()
+    driver.approve(row)
+    wait_for(lambda: failing(driver), within_s=60, saying="the zone fails")
+    assert driver.puts(ZONE, before) == []
+    assert driver.request(row)["state"] in {"approved", "applying"}, "it waits"
+    moved("")
+    driver.done(row)
+
+
+def test_r9_whoever_cannot_prove_to_be_cloudflare_is_told_nothing(
+    driver: Driver, ca: dict[str, Any], hostname: str, moved: Any
+) -> None:
+    impostor = TlsServer("api.cloudflare.test")
+    row = driver.ask(ca, hostname)
+    moved(f"https://127.0.0.1:{impostor.port}/client/v4")
+    driver.approve(row)
+    wait_for(lambda: impostor.connections > 1 and failing(driver), within_s=60, saying="it was tried, and again")
+    moved("")
+    driver.done(row)
+    assert impostor.requests == [], "not a byte was sent, least of all the token"
+    impostor.stop()
+
+
+@pytest.mark.parametrize(
+    ("fault", "fields"), [("status", {"status": 502}), ("page_repeats", {}), ("total_count_lies", {})]
+)
+def test_r18_half_a_listing_is_no_listing(
+    driver: Driver, ca: dict[str, Any], fault: str, fields: dict[str, Any]
+) -> None:
+    names = {row["name"] for row in driver.zones()}
+    driver.edge.faults({"match": {"path": "^/zones$", "times": 2}, "do": {"fault": fault, **fields}})
+    wait_for(lambda: driver.edge.faults_left() == 0, within_s=60, saying="the fault is played")
+    assert {row["name"] for row in driver.zones()} == names, "no zone vanishes by a failed read"
+    wait_for(lambda: not account(driver)["failing_since"], within_s=60, saying="the account is read again")
+    assert {row["name"] for row in driver.zones()} == names
+
+
+def test_r19_a_revoked_token_stops_every_write_until_it_is_replaced(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    row = driver.ask(ca, hostname)
+    token = driver.edge.make_token("the next one")
+    driver.edge.revoke_token()
+    before = driver.seq()
+    driver.approve(row)
+    wait_for(lambda: account(driver)["token_state"] == "broken", within_s=60, saying="the token is known as broken")
+    assert driver.puts(ZONE, before) == []
+    assert driver.request(row)["state"] in {"approved", "applying"}, "the approval is not lost"
+    driver.tokens |= {str(item["id"]) for item in driver.edge.state()["tokens"]}
+    driver.python(REPLACE_TOKEN, token)
+    driver.done(row)
+    wait_for(lambda: account(driver)["token_state"] == "working", within_s=60)
+    driver.edge.revoke_token(False)
+
+
+def test_r20_a_ca_deleted_outside_is_red_and_never_made_again(driver: Driver, hostname: str) -> None:
+    gone = driver.upload("Gone Root")
+    driver.cover(gone, hostname, mode="block")
+    assert driver.answer(hostname) in {"protected", "drift"}
+    before = driver.seq()
+    driver.edge.delete_certificate(gone["cloudflare_id"])
+    driver.ca(gone, "gone")
+    wait_for(lambda: driver.answer(hostname) == "locked_out", within_s=60, saying="its hostname is red")
+    writes = [r for r in driver.edge.requests(before) if r["method"] != "GET" and r["token_id"] in driver.tokens]
+    assert writes == [], "nothing is made again by itself"
+
+
+def test_r20_a_zone_that_is_gone_is_marked_and_comes_back(driver: Driver, ca: dict[str, Any]) -> None:
+    name = "passing.example"
+    driver.new_zones(name)
+    driver.cover(ca, f"api.{name}")
+    before = driver.seq()
+    driver.edge.remove_zone(name)
+    wait_for(lambda: name not in {row["name"] for row in driver.zones()}, within_s=60, saying="it is gone here too")
+    writes = [r for r in driver.edge.requests(before) if r["method"] != "GET" and r["token_id"] in driver.tokens]
+    assert writes == []
+
+
+def test_r21_a_full_account_parks_the_ca_with_who_holds_the_slots(driver: Driver) -> None:
+    driver.edge.switch(quota=1)
+    before = driver.seq()
+    ca = driver.admit("One Too Many")
+    failed = driver.ca(ca, "failed")
+    assert "1489" in failed["state_reason"]
+    assert "Edge Root" in failed["state_reason"]
+    posts = [r for r in driver.edge.requests(before) if r["method"] == "POST" and "mtls_certificates" in r["path"]]
+    assert len(posts) == 1, "a permanent refusal is not tried again"
+    driver.edge.switch(quota=50)
+
+
+def test_r22_a_list_refused_for_one_name_leaves_the_list_and_names_it(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    row = driver.ask(ca, hostname, f"good-{hostname}")
+    before, seq = driver.at_edge(ZONE, ca), driver.seq()
+    refusal = {"status": 400, "code": 10021, "message": f"hostname {hostname} is not valid here", "body": "envelope"}
+    driver.edge.fault("status", {"method": "PUT", "path": LIST_PATH, "zone": ZONE}, **refusal)
+    driver.approve(row)
+    ended = driver.ended(row)
+    assert (ended["state"], hostname in ended["state_reason"]) == ("failed", True)
+    assert driver.at_edge(ZONE, ca) == before
+    assert len(driver.puts(ZONE, seq)) == 1, "nothing is found out by trial writes"
+
+
+def test_r23_a_foreign_change_right_after_ours_is_named_and_kept(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    row = driver.ask(ca, hostname)
+    driver.edge.hold("after_apply_before_reply", method="PUT", path=LIST_PATH, zone=ZONE)
+    driver.approve(row)
+    hold = driver.edge.held()
+    after_ours = driver.at_edge(ZONE, ca)
+    driver.edge.edit(ZONE, ca["cloudflare_id"], [*after_ours, f"foreign-{hostname}"])
+    driver.edge.release(hold)
+    driver.done(row, within_s=45)
+    assert driver.at_edge(ZONE, ca) == sorted([*after_ours, f"foreign-{hostname}"]), "theirs is kept"
+    event = wait_for(
+        lambda: next((e for e in driver.audit() if f"foreign-{hostname}" in e["details"].get("added", [])), None),
+        within_s=60, saying="it is named",
+    )  # fmt: skip
+    assert (event["action"], event["before"]["hostnames"]) == ("edge:list_changed_outside", after_ours)
+
+
+def test_r23_a_foreign_change_that_takes_ours_back_is_named_and_never_fought(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    driver.cover(ca, hostname)
+    before = driver.seq()
+    driver.edge.edit(ZONE, ca["cloudflare_id"], [n for n in driver.at_edge(ZONE, ca) if n != hostname])
+    wait_for(
+        lambda: any(d["hostname"] == hostname and d["kind"] == "missing" for d in driver.get("/drift/")["results"]),
+        within_s=60, saying="it is drift",
+    )  # fmt: skip
+    assert driver.puts(ZONE, before) == []
+
+
+def test_r24_eight_more_workers_and_every_message_many_times(driver: Driver, ca: dict[str, Any]) -> None:
+    names = [f"many-{next(NAMES)}.{ZONE}" for _ in range(10)]
+    rows = [driver.ask(ca, name) for name in names]
+    zone_id = driver.zone(ZONE)["id"]
+    flood = (
+        "import sys; from byoca_portal.celery import app\n"
+        "for _ in range(200): app.send_task('reconcile.zone', args=[sys.argv[1]], queue='push')"
+    )
+    more = ("worker", "--queues", "push", "--concurrency", "8", "--loglevel", "ERROR", "--without-mingle")
+    with driver.more(*more, "--without-gossip", "--without-heartbeat"), ThreadPoolExecutor(2) as threads:
+        threads.submit(driver.python, flood, zone_id)
+        for row in rows:
+            driver.approve(row)
+        for row in rows:
+            driver.done(row)
+    assert set(names) <= set(driver.at_edge(ZONE, ca))
+
+
+@pytest.mark.parametrize("lag_s", [8, 30])
+def test_r25_a_list_that_lags_is_waited_for_and_written_once(driver: Driver, ca: dict[str, Any], lag_s: int) -> None:
+    """Longer than a lease and than any count of attempts may last; up to 75 s were seen at Cloudflare."""
+    zone, hostname = f"lag-{lag_s}.example", f"api.lag-{lag_s}.example"
+    driver.new_zones(zone)
+    row = driver.ask(ca, hostname)
+    events = len(driver.audit())
+    driver.edge.switch(association_lag_s=lag_s)
+    driver.approve(row)
+    driver.done(row, within_s=lag_s + 60)
+    assert len(driver.puts(zone)) == 1
+    actions = [e["action"] for e in driver.audit()[events:] if hostname in e["hostnames"]]
+    assert "edge:list_changed_outside" not in actions, "our own write is not taken for somebody else's"
+    assert "drift:found" not in actions
+
+
+def test_a_page_that_read_before_our_write_and_stores_after_it_accuses_nobody(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    """A request is planned from its own reading, while a worker writes to the same zone."""
+    first, second = driver.ask(ca, hostname), f"second-{hostname}"
+    events = len(driver.audit())
+    # Right after a sweep, so that the page's own reading is the next one.
+    before = driver.zone(ZONE)["read_at"]
+    wait_for(lambda: driver.zone(ZONE)["read_at"] > before, within_s=60, every_s=0.05, saying="a sweep")
+    driver.edge.hold("after_apply_before_reply", method="GET", path="entrypoint", zone=ZONE)
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(driver.ask, ca, second)
+        hold = driver.edge.held()
+        driver.approve(first)
+        driver.done(first)
+        driver.edge.release(hold)
+        row = asking.result()
+    assert [e["action"] for e in driver.audit()[events:] if e["action"].startswith("edge:")] == []
+    driver.approve(row)
+    driver.done(row)
+
+
+def test_a_certificate_with_an_unknown_outcome_is_found_by_its_bytes(driver: Driver) -> None:
+    made = make_ca("Found Root")
+    driver.edge.add_certificate("Somebody was faster", made.pem)
+    row = driver.send("/cas/", {"name": "Found Root", "pem": made.pem}, "engineer")
+    live = driver.ca(row, "live")
+    assert [c["id"] for c in driver.edge.state()["certificates"] if c["name"] == "Somebody was faster"] == [
+        live["cloudflare_id"]
+    ]
+
+
+def calls_between(driver: Driver, mark: dict[str, Any], from_s: float, to_s: float) -> list[dict[str, Any]]:
+    """Calls of the portal that began so many seconds after the marked one was answered."""
+    begin, end = mark["ended_ns"] + from_s * 1e9, mark["ended_ns"] + to_s * 1e9
+    rows = driver.edge.requests(mark["seq"])
+    return [row for row in rows if row["token_id"] in driver.tokens and begin < row["started_ns"] < end]
+
+
+def test_r1_one_429_pauses_every_process_for_as_long_as_it_says(driver: Driver, ca: dict[str, Any]) -> None:
+    rows = [driver.ask(ca, f"pause-{number}.{zone}") for number in range(2) for zone in driver.edge.zones]
+    since = driver.seq()
+    driver.edge.fault("rate_limited", {"method": "PUT", "path": LIST_PATH}, seconds=7)
+    for row in rows:
+        driver.approve(row)
+    for row in rows:
+        driver.done(row)
+    refused = next(row for row in driver.edge.requests(since) if row["status"] == 429)
+    # What was on its way when the answer came could not know of it.
+    assert calls_between(driver, refused, 0.5, 7) == []
+    assert calls_between(driver, refused, 7, 60), "and then it goes on"
+
+
+def test_r3_a_budget_that_runs_out_is_waited_for_before_anybody_is_refused(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    row = driver.ask(ca, hostname)
+    since = driver.seq()
+    told = {"Ratelimit": '"default";r=0;t=8'}
+    driver.edge.fault("headers", {"method": "GET", "path": LIST_PATH}, set=told)
+    driver.approve(row)
+    driver.done(row)
+    mark = next(call for call in driver.edge.requests(since) if call["fault"] == "headers")
+    assert calls_between(driver, mark, 1, 7) == []
+    assert [call for call in driver.edge.requests(since) if call["status"] == 429] == []

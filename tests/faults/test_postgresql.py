@@ -1,0 +1,135 @@
+"""Rows 36 to 38 on PostgreSQL: sessions that are ended, a server that is away, transactions that cannot both win.
+
+The server is the machine's and not ours to stop: the portal reaches it through a proxy of the test's own, which is cut.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from tests.faults.chaos import cut_connections
+from tests.faults.driver import LIST_PATH, TEMPO, Driver
+from tests.faults.portals import FaultPortal
+from tests.faults.proxy import Proxy
+from tests.portal_process import wait_for
+
+pytestmark = pytest.mark.timeout(600)
+ZONE = "northwind.example"
+NAMES = itertools.count(1)
+
+
+class ProxiedPortal(FaultPortal):
+    """Everything of it reaches the database through `proxy`."""
+
+    def _own_database(self) -> None:
+        super()._own_database()
+        self.direct = self.environment["DATABASE_URL"]
+        url = urlsplit(self.direct)
+        self.proxy = Proxy(url.hostname or "127.0.0.1", url.port or 5432)
+        user = f"{url.netloc.rpartition('@')[0]}@" if "@" in url.netloc else ""
+        self.environment["DATABASE_URL"] = url._replace(netloc=f"{user}127.0.0.1:{self.proxy.port}").geturl()
+
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        self.proxy.close()
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[ProxiedPortal]:
+    with ProxiedPortal(**TEMPO) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def ca(running: Driver) -> dict[str, Any]:
+    running.zone(ZONE)
+    return running.upload("PostgreSQL Root")
+
+
+@pytest.fixture
+def hostname() -> str:
+    return f"g{next(NAMES)}.{ZONE}"
+
+
+def differing(driver: Driver, hostname: str, since: int) -> int:
+    return len({row["body"] for row in driver.puts(ZONE, since) if hostname in row["body"]})
+
+
+def serves(driver: Driver) -> bool:
+    return httpx.get(f"{driver.portal.url}/readyz").status_code == 200
+
+
+def test_r36_sessions_that_are_ended_cost_one_request_at_most(
+    driver: Driver, portal: ProxiedPortal, ca: dict[str, Any]
+) -> None:
+    names = [f"cut-{number}.{ZONE}" for number in range(6)]
+    rows = [driver.ask(ca, name) for name in names]
+    since = driver.seq()
+    for row in rows:
+        driver.approve(row)
+        cut_connections(portal)
+        wait_for(lambda: driver.api("engineer").get("/zones/").status_code == 200, within_s=30, saying="it answers")
+    for row in rows:
+        driver.done(row)
+    assert set(names) <= set(driver.at_edge(ZONE, ca))
+    puts = driver.puts(ZONE, since)
+    assert len([row for row in puts if row["applied"] and row["before"] == row["after"]]) == 0
+
+
+def test_r36_a_server_that_is_away_is_said_and_waited_for(
+    driver: Driver, portal: ProxiedPortal, ca: dict[str, Any], hostname: str
+) -> None:
+    row, since = driver.ask(ca, hostname), driver.seq()
+    with portal.proxy.down():
+        assert httpx.get(f"{portal.url}/readyz").status_code == 503
+        assert httpx.get(f"{portal.url}/healthz").status_code == 200, "the process lives"
+        refused = driver.api("engineer2").post(f"/requests/{row['id']}/approve/", json={"digest": row["digest"]})
+        assert (refused.status_code, refused.json()["code"]) == (503, "database")
+        assert httpx.get(f"{portal.url}/accounts/login/").status_code in {200, 503}
+        assert driver.puts(ZONE, since) == [], "nothing is written without a committed intent"
+    wait_for(lambda: serves(driver), within_s=60, saying="it recovers without a restart")
+    assert driver.request(row)["state"] == "waiting"
+    driver.approve(row)
+    driver.done(row)
+
+
+@pytest.mark.parametrize("point", ["K7", "K8"])
+def test_r37_a_database_that_goes_after_the_write_finds_it_by_reading(
+    driver: Driver, portal: ProxiedPortal, ca: dict[str, Any], hostname: str, point: str
+) -> None:
+    row, since = driver.ask(ca, hostname), driver.seq()
+    driver.edge.hold("after_apply_before_reply", method="PUT", path=LIST_PATH, zone=ZONE)
+    driver.approve(row)
+    hold = driver.edge.held()
+    if point == "K8":
+        driver.edge.hold("after_apply_before_reply", method="GET", path=LIST_PATH, zone=ZONE)
+        driver.edge.release(hold)
+        hold = driver.edge.held(after=hold["id"])
+    with portal.proxy.down():
+        driver.edge.release(hold)
+        wait_for(lambda: not driver.edge.has_holds(), saying="the answer is out")
+    driver.done(row)
+    assert differing(driver, hostname, since) == 1
+    assert len([r for r in driver.puts(ZONE, since) if hostname in r["body"]]) == 1, "no second PUT: it read first"
+
+
+def test_r38_decisions_at_the_same_instant_are_made_once(driver: Driver, ca: dict[str, Any], hostname: str) -> None:
+    row = driver.ask(ca, hostname)
+
+    def approve(_number: int) -> int:
+        with driver.portal.api("engineer2") as api:
+            return api.post(f"/requests/{row['id']}/approve/", json={"digest": row["digest"]}).status_code
+
+    with ThreadPoolExecutor(16) as threads:
+        codes = list(threads.map(approve, range(32)))
+    assert set(codes) == {200}
+    approvals = [e for e in driver.audit() if e["action"] == "request:approved" and e["subject_id"] == str(row["id"])]
+    assert len(approvals) == 1
+    driver.done(row)

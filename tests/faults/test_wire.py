@@ -1,0 +1,163 @@
+"""What a call meets on its way: each fault of the network and of the answers, on reads and on writes.
+
+All are played at the same time, each on a zone of its own: a fault in one zone holds up no other. Rows are those of
+docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from tests.faults.driver import LIST_PATH, Driver
+from tests.portal_process import wait_for
+
+
+@dataclass(frozen=True)
+class Case:
+    """One fault on one kind of call. `what` is read, list or rule; `times` how often it is played."""
+
+    rows: str
+    what: str
+    fault: str
+    fields: dict[str, Any] = field(default_factory=dict)
+    times: int = 1
+
+    @property
+    def name(self) -> str:
+        values = [str(self.fields[key]) for key in ("status", "how", "body") if key in self.fields]
+        applied = {True: ["applied"], False: ["not-applied"], None: []}[self.fields.get("applied")]
+        return "-".join(["r" + self.rows, self.what, self.fault, *values, *applied]).replace("_", "-").lower()
+
+    @property
+    def zone(self) -> str:
+        return f"{self.name}.example"
+
+    @property
+    def match(self) -> dict[str, Any]:
+        path = LIST_PATH if self.what in {"read", "list"} else "/rulesets"
+        methods = {"read": "GET", "list": "PUT", "rule": "POST"}
+        return {"method": methods[self.what], "path": path, "zone": self.zone, "times": self.times}
+
+
+def both(rows: str, what: str, fault: str, **fields: Any) -> list[Case]:
+    return [Case(rows, what, fault, {**fields, "applied": applied}) for applied in (True, False)]
+
+
+READS = [
+    *[Case("4", "read", "status", {"status": status}, times=2) for status in (500, 502, 503, 504)],
+    *[Case("6", "read", "status", {"status": status}) for status in (520, 530)],
+    Case("7", "read", "reset"),
+    Case("12", "read", "trickle"),
+    Case("13", "read", "huge"),
+    Case("13", "read", "huge_length"),
+    Case("13", "read", "gzip_bomb"),
+    *[Case("14", "read", kind) for kind in ("truncated_json", "truncated_body", "chunked_cut", "length_too_large")],
+    *[
+        Case("15", "read", kind)
+        for kind in (
+            "malformed_json", "empty_array", "null_body", "missing_result", "null_result", "duplicate_keys",
+            "not_a_number", "wrong_types", "many_hostnames",
+        )
+    ],
+    Case("16", "read", "not_success", {"code": 1000, "message": "no"}),
+]  # fmt: skip
+WRITES = [
+    *[case for status in (500, 502, 503, 504) for case in both("5", "list", "status", status=status)],
+    *[case for status in (520, 522, 524, 530) for case in both("6", "list", "status", status=status)],
+    *both("7", "list", "reset"),
+    *both("7", "list", "close"),
+    Case("10", "list", "timeout", {"applied": True}),
+    Case("11", "list", "timeout", {"applied": False}),
+    Case("12", "list", "trickle", {"applied": True}),
+    *[Case("14", "list", kind, {"applied": True}) for kind in ("truncated_json", "truncated_body", "chunked_cut")],
+    *[Case("15", "list", kind, {"applied": True}) for kind in ("malformed_json", "null_body", "null_result")],
+    *[Case("17", "list", "altered", {"how": how}) for how in ("dropped", "added", "upper_case", "reordered")],
+    *both("5", "rule", "status", status=502),
+    *both("6", "rule", "status", status=524),
+    Case("10", "rule", "timeout", {"applied": True}),
+    Case("11", "rule", "timeout", {"applied": False}),
+    Case("14", "rule", "truncated_body", {"applied": True}),
+    Case("15", "rule", "malformed_json", {"applied": True}),
+]
+CASES = READS + WRITES
+REFUSED = Case("16", "list", "not_success", {"code": 10013, "message": "no such thing"})
+pytestmark = pytest.mark.timeout(900)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Every fault set, every change approved."""
+
+    driver: Driver
+    ca: dict[str, Any]
+    requests: dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def stage(running: Driver) -> Stage:
+    ca = running.upload("Wire Root")
+    running.new_zones(*[case.zone for case in [*CASES, REFUSED]])
+    foreign = running.edge
+    requests = {}
+    for case in [*CASES, REFUSED]:
+        # A name that is not ours stands in every list: whatever happens, it must stay.
+        foreign.edit(case.zone, ca["cloudflare_id"], [f"kept.{case.zone}"])
+    wait_for(
+        lambda: all(f"kept.{case.zone}" in names for case, names in _lists(running, ca)),
+        within_s=120, every_s=0.5, saying="the portal has read the lists",
+    )  # fmt: skip
+    for case in [*CASES, REFUSED]:
+        mode = "log" if case.what == "rule" else "verify"
+        requests[case.name] = running.ask(ca, f"api.{case.zone}", mode=mode)
+    running.edge.faults(
+        *[{"match": case.match, "do": {"fault": case.fault, **case.fields}} for case in [*CASES, REFUSED]]
+    )
+    for row in requests.values():
+        running.approve(row)
+    return Stage(running, ca, requests)
+
+
+def _lists(running: Driver, ca: dict[str, Any]) -> list[tuple[Case, set[str]]]:
+    """What the portal last read of each case's zone, from its own API."""
+    rows = running.get("/associations/?page_size=500")["results"]
+    seen = {row["hostname"] for row in rows}
+    return [(case, seen) for case in CASES]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_the_change_arrives_once_and_nothing_else_is_touched(stage: Stage, case: Case) -> None:
+    driver = stage.driver
+    driver.done(stage.requests[case.name])
+    assert driver.at_edge(case.zone, stage.ca) == [f"api.{case.zone}", f"kept.{case.zone}"]
+    puts = driver.puts(case.zone)
+    assert len({row["body"] for row in puts}) == 1, "no second, differing list was sent"
+    assert sum(row["applied"] and row["before"] != row["after"] for row in puts) == 1
+    if case.what == "rule":
+        rules = [rule for rule in driver.edge.rules(case.zone) if rule["ref"].startswith("byoca-")]
+        assert len(rules) == 1, "one rule, whatever became of the first answer"
+    if case.what == "list" and case.fault not in {"altered"}:
+        expected = 1 if case.fields.get("applied") else 2
+        assert len(puts) == expected, "what was applied is not sent again, what was not is sent once more"
+
+
+def test_a_refusal_that_comes_with_status_200_is_a_refusal(stage: Stage) -> None:
+    ended = stage.driver.ended(stage.requests[REFUSED.name])
+    assert (ended["state"], "10013: no such thing" in ended["state_reason"]) == ("failed", True)
+    assert stage.driver.at_edge(REFUSED.zone, stage.ca) == [f"kept.{REFUSED.zone}"]
+    assert len(stage.driver.puts(REFUSED.zone)) == 1, "what was refused is not sent again by itself"
+
+
+def test_the_history_of_all_of_them_is_good(stage: Stage) -> None:
+    for row in stage.requests.values():
+        stage.driver.ended(row)
+    assert stage.driver.violations() == []
+
+
+def test_a_page_of_html_with_a_script_is_never_shown(stage: Stage) -> None:
+    for case in CASES:
+        if case.fields.get("status", 0) >= 500:
+            detail = stage.driver.request(stage.requests[case.name])
+            assert "<" not in str(detail["state_reason"])
