@@ -67,7 +67,7 @@ class Gatekeeper:
             decisions = self._decisions(plan)
             refusals = self._check(plan, desired, decisions)
             if not refusals:
-                for request in self.going:
+                for request in (row for row in self.going if row.waits_for):
                     wait_for_overrides(by=WORKER, request_id=request.pk, zone=self.zone, refusals=())
                 return Admitted(plan, tuple(self.going), self._used(plan, decisions), bool(self.aside))
             self._refuse(plan, decisions, refusals)

@@ -108,6 +108,7 @@ def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[st
         "zone_id": str(zone.pk),
         "lists": [_list(key, labels, row["before"], row["after"]) for key, row in lists.items()],
         "rules": list(rules.values()),
+        "waits": list(plan.waits),
         "steps": [{"kind": step.kind, "summary": named(step.summary(), labels)} for step in plan.steps],
     }
 

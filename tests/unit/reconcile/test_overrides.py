@@ -358,3 +358,14 @@ def test_a_zone_without_room_for_a_rule_is_refused_before_its_first_call(
     assert f"its Cloudflare plan allows {room}" in failed.state_reason
     assert request_by_id(leaving.pk).state == "done", "a removal does not wait for room"
     assert len(world.edge.rules(ZONE)) == room
+
+
+def test_what_was_set_aside_is_judged_alone_when_the_other_cannot_go(world: World) -> None:
+    limited(world, few=2)
+    ca = covered(world, "Set aside", *MANY)
+    unasked, big = world.ask(ca, *MANY[:2], kind="uncover"), world.ask(ca, *MANY[2:8], kind="uncover")
+    confirm(world, unasked, run=False)
+    Approval.objects.filter(request=unasked).update(confirmed=None)
+    assert [row["guard"] for row in confirm(world, big).waits_for] == ["ratio"]
+    assert request_by_id(unasked.pk).state == "stale"
+    assert world.edge.hostnames(ZONE, ca.cloudflare_id) == MANY
