@@ -50,12 +50,21 @@ def notice_other_installation(zone: Zone, rules: Iterable[RuleState]) -> None:
 
 
 def undoes_ours(zone: Zone, ca_key: str, added: frozenset[str], removed: frozenset[str]) -> bool:
-    """Whether a foreign change takes back what plans of ours did to this list within the last hour."""
+    """Whether a foreign change takes back what plans of ours did to this list within the last hour.
+
+    What healing put back does not count: healing has a brake of its own (healing.py).
+    """
     plans = Plan.objects.filter(zone=zone, created_at__gt=timezone.now() - WITHIN, state=Plan.State.APPLIED)
-    steps = [s for plan in plans for s in _lists(plan.document) if s["ca"] == ca_key]
-    ours_added = {name for step in steps for name in set(step["after"]) - set(step["before"])}
-    ours_removed = {name for step in steps for name in set(step["before"]) - set(step["after"])}
-    return bool(removed & ours_added or added & ours_removed)
+    put_in: dict[str, bool] = {}
+    taken_out: dict[str, bool] = {}
+    for plan in plans.order_by("-number"):
+        for step in (step for step in _lists(plan.document) if step["ca"] == ca_key):
+            for name in set(step["after"]) - set(step["before"]):
+                put_in.setdefault(name, plan.healing)
+            for name in set(step["before"]) - set(step["after"]):
+                taken_out.setdefault(name, plan.healing)
+    by_people = [put_in.get(name) for name in removed] + [taken_out.get(name) for name in added]
+    return False in by_people
 
 
 def _lists(document: Mapping[str, Any]) -> list[dict[str, Any]]:
