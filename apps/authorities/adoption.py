@@ -75,7 +75,7 @@ def adopt_ca(
     Conflict.
     """
     by.require(Permission.CA_UPLOAD)
-    account = Account.objects.select_for_update().get(pk=account.pk)
+    account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     row, now = adoptable(account, cloudflare_id), timezone.now()
     inspection = inspect_adoption(account=account, row=row, name=name, now=now)
     problems = upload_problems(inspection, name, client_issuers)

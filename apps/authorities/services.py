@@ -55,7 +55,7 @@ def admit_ca(
     `replaces` is the live CA whose hostnames this one takes over (F23). Raises Invalid with every reason at once.
     """
     by.require(Permission.CA_UPLOAD)
-    account = Account.objects.select_for_update().get(pk=account.pk)
+    account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     inspection = inspect_upload(
         account=account, data=data, name=name, now=timezone.now(), choose=choose, accept_expired=accept_expired
     )
@@ -204,7 +204,7 @@ def retry_ca(*, by: Actor, ca_id: UUID) -> CertificateAuthority:
     """Queue a failed upload again. It needs a slot like a new one. Raises Conflict when none is free (INV-27)."""
     by.require(Permission.CA_UPLOAD)
     ca = _locked(ca_id)
-    account = Account.objects.select_for_update().get(pk=ca.account_id)
+    account = Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
     if ca.state == CaState.FAILED and not slot_for(ca.fingerprint, slots := slots_of(account)):
         raise Conflict(no_slot_words(slots), code="no_slot")
     ca = move_ca(by=by, ca_id=ca_id, target=CaState.QUEUED, action="ca:retried")
@@ -320,7 +320,7 @@ def record_expiry(*, by: Actor, account: Account, now: datetime) -> list[ExpiryN
 
 
 def _locked(ca_id: UUID) -> CertificateAuthority:
-    ca = CertificateAuthority.objects.select_for_update().filter(pk=ca_id).first()
+    ca = CertificateAuthority.objects.select_for_update(no_key=True).filter(pk=ca_id).first()
     if ca is None:
         raise NotFound("No such CA. It may belong to another account.")
     return ca

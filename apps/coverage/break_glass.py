@@ -64,7 +64,7 @@ def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, 
     by.require(Permission.BREAK_GLASS)
     if by.person is None:
         raise Forbidden("Only a person may break the glass.", code=Permission.BREAK_GLASS.value)
-    Account.objects.select_for_update().get(pk=account.pk)
+    Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     name = hostname.strip().lower().removesuffix(".")
     rule = Enforcement.objects.select_related("zone").filter(zone__account=account, hostname=name).first()
     covered = Association.objects.filter(zone__account=account, hostname=name, state=Association.State.APPROVED)

@@ -35,7 +35,7 @@ def create_issuers_request(
     """
     by.require(Permission.CA_UPLOAD)
     by.require(Permission.REQUEST_CREATE)
-    Account.objects.select_for_update().get(pk=ca.account_id)
+    Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
     ca = CertificateAuthority.objects.select_related("account").get(pk=ca.pk)
     if ca.state != CaState.LIVE:
         raise Conflict(f"{ca.name} is {ca.state}. Its issuers change once it is live.", code="ca_not_live")

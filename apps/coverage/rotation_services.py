@@ -69,7 +69,7 @@ def _locked(ca_id: UUID) -> Rotation:
     old = CertificateAuthority.objects.filter(pk=ca_id).first()
     if old is None:
         raise NotFound("No such CA. It may belong to another account.", field="ca")
-    Account.objects.select_for_update().get(pk=old.account_id)
+    Account.objects.select_for_update(no_key=True).get(pk=old.account_id)
     return rotation_of(old)
 
 

@@ -56,7 +56,7 @@ def create_request(
     many hostnames it may name: a rotation names all of a CA. `undo_of` is the change that it undoes.
     """
     by.require(Permission.REQUEST_CREATE)
-    account = Account.objects.select_for_update().get(pk=ca.account_id)
+    account = Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
     problems = _problems(by, kind, mode, reason, override, team)
     verdicts: tuple[Verdict, ...] = ()
     if "kind" not in problems:
@@ -329,10 +329,10 @@ def retry_requests(*, by: Actor, zone: Zone) -> None:
 def retire_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None = None) -> CertificateAuthority:
     """Delete a CA once nothing uses it (F10). Raises Conflict naming what still does."""
     by.require(Permission.CA_DELETE)
-    ca = CertificateAuthority.objects.select_for_update().filter(pk=ca_id).first()
+    ca = CertificateAuthority.objects.select_for_update(no_key=True).filter(pk=ca_id).first()
     if ca is None:
         raise NotFound("No such CA. It may belong to another account.")
-    Account.objects.select_for_update().get(pk=ca.account_id)
+    Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
     hostnames, requests = uses_of(ca)
     if hostnames:
         words = f"{hostnames} hostnames still use {ca.name}. Request their removal first, then delete the CA."

@@ -23,7 +23,7 @@ def installation_name() -> str:
 def raise_alarm(*, cause: str, reason: str, account: Account | None = None, zone: Zone | None = None) -> Stop | None:
     """Stop writes in the zone, in the account, or everywhere. None when this cause has had its stop already."""
     # Two workers may see the same thing at once: the second waits here, and then finds the stop.
-    list(Account.objects.select_for_update().order_by("pk"))
+    list(Account.objects.select_for_update(no_key=True).order_by("pk"))
     if Stop.objects.filter(cause=cause).exists():
         return None
     scope = Stop.Scope.ZONE if zone else Stop.Scope.ACCOUNT if account else Stop.Scope.EVERYTHING

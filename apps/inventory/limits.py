@@ -64,7 +64,7 @@ def set_limits(*, by: Actor, zone_id: UUID, limits: Mapping[str, int | None], re
             problems[name] = [f"Use a number from {RANGES[name][0]:,} to {RANGES[name][1]:,}."]
     if problems:
         raise Invalid("The limits were not changed.", details=problems)
-    zone = Zone.objects.select_for_update().filter(pk=zone_id).first()
+    zone = Zone.objects.select_for_update(no_key=True).filter(pk=zone_id).first()
     if zone is None:
         raise NotFound("No such zone.")
     before, defaults = numbers_of(zone), default_limits()

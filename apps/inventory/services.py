@@ -67,7 +67,7 @@ def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     require_manager(by)
     if not token.strip():
         raise Invalid("Paste an API token of this account.", field="token")
-    account = Account.objects.select_for_update().get(pk=account_id)
+    account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
     account.token_state = Account.TokenState.UNKNOWN
     account.scope_checked_at = None
@@ -84,7 +84,7 @@ def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
     require_manager(by)
     if mode not in Account.Mode.values:
         raise Invalid("Use read_only or read_write.", field="mode")
-    account = Account.objects.select_for_update().get(pk=account_id)
+    account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     before = {"mode": account.mode}
     account.mode = mode
     account.save(update_fields=["mode"])
@@ -108,7 +108,7 @@ def set_budget(*, by: Actor, account_id: UUID, call_limit: int | None, call_shar
         problems["call_share_percent"] = ["Give a share from 1 to 100 percent."]
     if problems:
         raise Invalid("The budget was not changed.", details=problems)
-    account = Account.objects.select_for_update().get(pk=account_id)
+    account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     before = {"call_limit": account.call_limit, "call_share_percent": account.call_share_percent}
     account.call_limit, account.call_share_percent = call_limit, call_share_percent
     account.save(update_fields=["call_limit", "call_share_percent"])
@@ -133,7 +133,7 @@ def set_slot_limit(*, by: Actor, account_id: UUID, slot_limit: int, reason: str)
         problems["reason"] = ["Say why. Auditors read this."]
     if problems:
         raise Invalid("The slot limit was not changed.", details=problems)
-    account = Account.objects.select_for_update().get(pk=account_id)
+    account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     before = {"slot_limit": account.slot_limit}
     account.slot_limit = slot_limit
     account.save(update_fields=["slot_limit"])
@@ -150,7 +150,7 @@ def set_healing(*, by: Actor, account_id: UUID, enabled: bool, reason: str) -> A
     require_manager(by)
     if not reason.strip():
         raise Invalid("Say why. Auditors read this.", field="reason")
-    account = Account.objects.select_for_update().get(pk=account_id)
+    account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     before = {"heal_missing": account.heal_missing}
     account.heal_missing = enabled
     account.save(update_fields=["heal_missing"])

@@ -36,7 +36,7 @@ def stop_writes(*, by: Actor, reason: str, account_id: UUID | None = None, zone_
     account, zone = _account(account_id), _zone(zone_id)
     scope = Stop.Scope.ZONE if zone else Stop.Scope.ACCOUNT if account else Stop.Scope.EVERYTHING
     # Whoever stops the same thing at the same moment waits here, and then finds it stopped.
-    list(Account.objects.select_for_update().order_by("pk"))
+    list(Account.objects.select_for_update(no_key=True).order_by("pk"))
     if found := stops_in_force().filter(scope=scope, account=account, zone=zone).first():
         raise Conflict(f"{found} already, by {found.stopped_by_label}.", code="stopped")
     stop = Stop.objects.create(

@@ -33,7 +33,7 @@ def store_plan(
     Without a request it is healing (healing.py).
     """
     # The account row serialises the numbering; zones of other accounts meet the unique constraint and try again.
-    Account.objects.select_for_update().get(pk=zone.account_id)
+    Account.objects.select_for_update(no_key=True).get(pk=zone.account_id)
     refused = [
         {"guard": r.guard, "message": r.message, "needs": r.needs, "overridable": r.overridable} for r in refusals
     ]
