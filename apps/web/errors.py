@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 
 import structlog
-from django.db import InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -39,6 +39,8 @@ class PortalErrorMiddleware:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if isinstance(error, OperationalError | InterfaceError):
             return database_away()
+        if isinstance(error, DataError | ValueError) and "NUL" in str(error):
+            return error_page(request, 400, "A field holds a NUL character. Go back and type it anew.")
         if not isinstance(error, PortalError):
             return None
         return error_page(request, STATUS.get(error.category, 400), error.message)

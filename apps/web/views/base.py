@@ -33,7 +33,8 @@ def page_of(request: HttpRequest, rows: QuerySet[Any] | Sequence[Any], size: int
 
 def team_named(slug: str, field: str = "owner_team") -> Team | None:
     """The team of a form's select, None for the empty choice. Raises Invalid."""
-    team = Team.objects.filter(slug=slug).first() if slug else None
+    # Compared here and not by the database: PostgreSQL takes no text with a NUL character.
+    team = next((team for team in Team.objects.all() if team.slug == slug), None) if slug else None
     if slug and team is None:
         raise Invalid("No such team. Choose one of the list.", field=field)
     return team
