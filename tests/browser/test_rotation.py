@@ -170,7 +170,7 @@ def test_a_rotation_without_a_free_slot_says_so_before_anything_is_pasted(
     page = admin.go("/accounts/")
     page.get_by_text("Change the number of CA slots").click()
     page.get_by_label("CA slots", exact=True).fill("many")
-    page.get_by_label("Reason").fill("Contract")
+    page.locator("[id^=slot_reason]").fill("Contract")
     page.get_by_role("button", name="Set the number of slots").click()
     expect(page.get_by_role("alert")).to_contain_text("Use a number from 0 to 1000")
     look(admin, "slot-limit")
