@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import DateTimeField, Q
 from django.db.models.functions import Now
 
-from apps.inventory.budget.window import Ask, Window
+from apps.inventory.budget.window import Ask, Told, Window
 from apps.inventory.models import CallBudget
 
 
@@ -33,12 +34,12 @@ def take(token_hash: str, ask: Ask) -> float:
     return wait_s
 
 
-def note(token_hash: str, left: int, reset_s: float) -> None:
+def note(token_hash: str, told: Told) -> None:
     """As `Window.note`."""
     with transaction.atomic():
         row, now = _locked(token_hash)
         window = _window(row)
-        window.note(now.timestamp(), left, reset_s)
+        window.note(now.timestamp(), told)
         _keep(row, window)
 
 
@@ -63,11 +64,13 @@ def _locked(token_hash: str) -> tuple[CallBudget, datetime]:
 
 
 def _window(row: CallBudget) -> Window:
-    counts = {int(slot): count for slot, count in row.counts.get("slots", {}).items()}
-    return Window(counts, row.counts.get("left", -1), row.counts.get("resets_at", 0.0))
+    kept = dict(row.counts)
+    counts = {int(slot): count for slot, count in kept.pop("slots", {}).items()}
+    return Window(counts, **kept)
 
 
 def _keep(row: CallBudget, window: Window) -> None:
-    slots = {str(slot): count for slot, count in window.counts.items()}
-    row.counts = {"slots": slots, "left": window.left, "resets_at": window.resets_at}
+    kept = asdict(window)
+    slots = {str(slot): count for slot, count in kept.pop("counts").items()}
+    row.counts = {"slots": slots, **kept}
     row.save(update_fields=["counts"])

@@ -8,6 +8,7 @@ of the limit, people go before sweeps, and one 429 pauses every process.
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -20,7 +21,7 @@ from apps.cloudflare.client import CallRecord
 from apps.errors import EdgeFault
 from apps.inventory.budget import database_counter
 from apps.inventory.budget.redis_counter import RedisSilent, redis_counter
-from apps.inventory.budget.window import SLOTS, WINDOW_S, Ask
+from apps.inventory.budget.window import SLOTS, WINDOW_S, Ask, Told
 from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.models import Account
 from apps.inventory.selectors import token_of
@@ -94,18 +95,19 @@ class BudgetGate:
 
     def on_response(self, record: CallRecord) -> None:
         """Learn from the answer: the pause after a 429, how many calls are left, and the policy itself."""
+        quota, span_s = record.ratelimit_quota or 0, record.ratelimit_window_s or 0
+        published = quota * WINDOW_S // span_s if quota and span_s else None
         if record.retry_after_s is not None:
             if database_counter.pause(self.token_hash, record.retry_after_s, "Cloudflare answered 429."):
                 log.warning("calls_paused", budget=self.token_hash[:8], seconds=record.retry_after_s, ray=record.ray)
+            self._note(Told(0, record.retry_after_s, quota if published else 0, span_s))
             return
-        quota, window_s = record.ratelimit_quota, record.ratelimit_window_s
-        published = quota * WINDOW_S // window_s if quota and window_s else None
         if published and published != self._published:
             database_counter.publish_limit(self.token_hash, published)
             self._published = published
         left, reset_s = record.ratelimit_remaining, record.ratelimit_reset_s
         if left is not None and reset_s is not None and left <= SHORT * (published or self._limit):
-            self._note(left, min(float(reset_s), 3.0 * WINDOW_S))
+            self._note(Told(left, min(float(reset_s), 3.0 * WINDOW_S), quota if published else 0, span_s))
 
     def _allowed(self) -> Allowed:
         """Raises BudgetExhausted during a pause."""
@@ -133,15 +135,13 @@ class BudgetGate:
             _, now = database_counter.budget_row(self.token_hash)
             raise _exhausted("The portal's share of Cloudflare's request limit is used up for now.", now, wait_s)
 
-    def _note(self, left: int, reset_s: float) -> None:
+    def _note(self, told: Told) -> None:
+        """Both counters are told: whoever falls back on the database must not believe that nothing is short."""
+        database_counter.note(self.token_hash, told)
         counter = redis_counter()
-        try:
-            if counter:
-                counter.note(self.token_hash, left, reset_s)
-                return
-        except RedisSilent:
-            pass
-        database_counter.note(self.token_hash, left, reset_s)
+        if counter:
+            with suppress(RedisSilent):
+                counter.note(self.token_hash, told)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import redis
 import structlog
 from django.conf import settings
 
-from apps.inventory.budget.window import SAME_RESET_S, SLOT_S, SLOTS, WINDOW_S, Ask
+from apps.inventory.budget.window import SAME_RESET_S, SLOT_S, SLOTS, WINDOW_S, Ask, Told
 
 log = structlog.get_logger(__name__)
 
@@ -26,10 +26,15 @@ local state = {}
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do state[fields[i]] = tonumber(fields[i + 1]) end
 local left, resets_at = state['left'] or -1, state['resets_at'] or 0
+local quota, span_s = state['quota'] or 0, state['span_s'] or 0
 """
 
 TAKE = f"""{NOW}
 local calls, cap, slot_cap, floor = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if left >= 0 and now >= resets_at and quota > 0 then
+  left, resets_at = quota, now + span_s
+  redis.call('HSET', KEYS[1], 'left', left, 'resets_at', string.format('%.3f', resets_at))
+end
 if left >= 0 and now < resets_at and left - calls < floor then return tostring(resets_at - now) end
 local current = math.floor(now / {SLOT_S})
 local slots, total = {{}}, 0
@@ -59,10 +64,10 @@ return '0'
 NOTE = f"""{NOW}
 local told, ends_at = tonumber(ARGV[1]), now + tonumber(ARGV[2])
 if left >= 0 and now < resets_at and ends_at <= resets_at + {SAME_RESET_S} then
-  redis.call('HSET', KEYS[1], 'left', math.min(left, told))
-else
-  redis.call('HSET', KEYS[1], 'left', told, 'resets_at', string.format('%.3f', ends_at))
+  told, ends_at = math.min(left, told), math.max(resets_at, ends_at)
 end
+redis.call('HSET', KEYS[1], 'left', told, 'resets_at', string.format('%.3f', ends_at))
+redis.call('HSET', KEYS[1], 'quota', ARGV[3], 'span_s', ARGV[4])
 redis.call('EXPIRE', KEYS[1], {2 * WINDOW_S})
 return '0'
 """
@@ -85,9 +90,9 @@ class RedisCounter:
         """As `Window.take`. Raises RedisSilent."""
         return self._run(TAKE, token_hash, ask.calls, ask.cap, ask.slot_cap, ask.floor)
 
-    def note(self, token_hash: str, left: int, reset_s: float) -> None:
+    def note(self, token_hash: str, told: Told) -> None:
         """As `Window.note`. Raises RedisSilent."""
-        self._run(NOTE, token_hash, left, reset_s)
+        self._run(NOTE, token_hash, told.left, told.reset_s, told.quota, told.span_s)
 
     def _run(self, script: str, token_hash: str, *values: float) -> float:
         if time.monotonic() < self._left_alone_until:

@@ -30,16 +30,34 @@ class Ask:
     floor: int = 0
 
 
+@dataclass(frozen=True)
+class Told:
+    """What an answer says: `left` calls for `reset_s` seconds, then `quota` calls in `span_s`; 0 where it does not."""
+
+    left: int
+    reset_s: float
+    quota: int = 0
+    span_s: float = 0.0
+
+
 @dataclass
 class Window:
-    """`counts` is slot number -> calls. `left` is what the far side says is left until `resets_at`; -1: it did not."""
+    """`counts` is slot number -> calls. `left` is what the far side says is left until `resets_at`; -1: it did not.
+
+    `quota` calls in `span_s` seconds is what its next window begins with, so that calls on their way count before the
+    first answer; 0: it named no policy.
+    """
 
     counts: dict[int, int] = field(default_factory=dict)
     left: int = -1
     resets_at: float = 0.0
+    quota: int = 0
+    span_s: float = 0.0
 
     def take(self, now: float, ask: Ask) -> float:
         """Count the calls and return 0.0, or count nothing and return the seconds after which to ask again."""
+        if self.left >= 0 and now >= self.resets_at and self.quota:
+            self.left, self.resets_at = self.quota, now + self.span_s
         if self.left >= 0 and now < self.resets_at and self.left - ask.calls < ask.floor:
             return self.resets_at - now
         current = math.floor(now / SLOT_S)
@@ -55,12 +73,13 @@ class Window:
             self.left = max(self.left - ask.calls, 0)
         return 0.0
 
-    def note(self, now: float, left: int, reset_s: float) -> None:
+    def note(self, now: float, told: Told) -> None:
         """Believe the far side. Within one of its windows an answer that overtook another cannot raise what is left."""
-        resets_at = now + reset_s
+        resets_at = now + told.reset_s
         same = self.left >= 0 and now < self.resets_at and resets_at <= self.resets_at + SAME_RESET_S
-        self.left = min(self.left, left) if same else left
-        self.resets_at = self.resets_at if same else resets_at
+        self.left = min(self.left, told.left) if same else told.left
+        self.resets_at = max(self.resets_at, resets_at) if same else resets_at
+        self.quota, self.span_s = told.quota, told.span_s
 
     def _until_free(self, over: int) -> float:
         """The moment at which `over` counted calls have left the window."""

@@ -12,7 +12,7 @@ from apps.cloudflare.client import CallRecord
 from apps.inventory.budget import database_counter, gate
 from apps.inventory.budget.gate import BudgetExhausted, BudgetGate, Purpose, budget_key, sweep_calls_per_s
 from apps.inventory.budget.redis_counter import RedisSilent, redis_counter
-from apps.inventory.budget.window import WINDOW_S, Ask
+from apps.inventory.budget.window import WINDOW_S, Ask, Told
 from apps.inventory.models import Account, CallBudget
 from tests.factories import make_account
 
@@ -175,16 +175,31 @@ def test_the_redis_of_the_settings_counts_and_hears_what_is_left(
             asked.append((token_hash, ask))
             return 0.0
 
-        def note(self, token_hash: str, left: int, reset_s: float) -> None:
-            asked.append((token_hash, left, reset_s))
+        def note(self, token_hash: str, told: Told) -> None:
+            asked.append((token_hash, told))
 
     monkeypatch.setattr(gate, "redis_counter", Counter)
     ours = gate_for(account)
     ours.before_call()
-    ours.on_response(record(ratelimit_remaining=3, ratelimit_reset_s=5000))
+    ours.on_response(record(ratelimit_remaining=3, ratelimit_reset_s=5000, ratelimit_quota=400, ratelimit_window_s=300))
+    ours.on_response(record(status=429, retry_after_s=7.0))
     key = budget_key("a-token")
-    assert asked == [(key, Ask(1, 200, 200, 0)), (key, 3, 900.0)]
+    assert asked == [(key, Ask(1, 200, 200, 0)), (key, Told(3, 900.0, 400, 300)), (key, Told(0, 7.0))]
     assert "a-token" not in key
+
+
+def test_a_redis_that_falls_silent_leaves_a_database_that_knows_what_is_left(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Counter:
+        def note(self, *_told: Any) -> None:
+            """Heard."""
+
+    monkeypatch.setattr(gate, "redis_counter", Counter)
+    gate_for(account).on_response(record(ratelimit_remaining=0, ratelimit_reset_s=30))
+    monkeypatch.setattr(gate, "redis_counter", SilentRedis)
+    with pytest.raises(BudgetExhausted):
+        gate_for(account).before_call()
 
 
 def test_the_counter_is_one_per_process_and_none_without_redis(settings: Any) -> None:

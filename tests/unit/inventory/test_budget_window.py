@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from apps.inventory.budget import redis_counter
 from apps.inventory.budget.redis_counter import NOTE, TAKE, RedisCounter, RedisSilent
-from apps.inventory.budget.window import SLOT_S, WINDOW_S, Ask, Window
+from apps.inventory.budget.window import SLOT_S, WINDOW_S, Ask, Told, Window
 
 STEPS = st.lists(st.tuples(st.floats(0, 40), st.integers(1, 6)), max_size=80)
 
@@ -63,14 +63,24 @@ def test_a_burst_fits_into_its_slot_or_waits_for_the_next() -> None:
 
 def test_what_the_far_side_says_is_left_is_not_passed() -> None:
     window = Window()
-    window.note(0.0, left=2, reset_s=30.0)
+    window.note(0.0, Told(left=2, reset_s=30.0))
     assert [window.take(0.0, ask()) for _ in range(3)] == [0.0, 0.0, 30.0]
-    window.note(1.0, left=2, reset_s=29.0)
+    window.note(1.0, Told(left=2, reset_s=29.0))
     assert window.take(1.0, ask()) == 29.0, "an answer that was overtaken does not give calls back"
     assert window.take(31.0, ask()) == 0.0
-    window.note(31.0, left=5, reset_s=300.0)
+    window.note(31.0, Told(left=5, reset_s=300.0))
     assert window.take(31.0, ask(floor=5)) == 300.0, "a floor is kept for others"
     assert window.take(31.0, ask()) == 0.0
+
+
+def test_what_is_on_its_way_counts_before_the_far_sides_next_window_answers() -> None:
+    window = Window()
+    window.note(0.0, Told(left=0, reset_s=5.0, quota=2, span_s=10.0))
+    assert window.take(1.0, ask()) == 4.0
+    assert [window.take(6.0, ask()) for _ in range(3)] == [0.0, 0.0, 10.0], "no answer came yet"
+    window.note(6.5, Told(left=1, reset_s=10.0, quota=2, span_s=10.0))
+    assert window.take(16.2, ask()) == pytest.approx(0.3), "it began with the first call that arrived"
+    assert window.take(16.5, ask()) == 0.0
 
 
 class _ClockedRedis:
@@ -114,8 +124,9 @@ def test_lua_and_python_count_the_same(server: Any, steps: list[tuple[float, str
             expected = window.take(now, Ask(calls, cap, slot_cap, floor))
             assert clocked.run(TAKE, now, calls, cap, slot_cap, floor) == pytest.approx(expected, abs=0.01)
         else:
-            window.note(now, left=cap, reset_s=float(calls * 10))
-            clocked.run(NOTE, now, cap, calls * 10)
+            told = Told(left=cap, reset_s=float(calls * 10), quota=slot_cap - 1, span_s=float(floor * 20))
+            window.note(now, told)
+            clocked.run(NOTE, now, told.left, told.reset_s, told.quota, told.span_s)
     server.delete(clocked.key)
 
 
@@ -125,7 +136,7 @@ def test_the_counter_of_one_token_is_shared_by_its_connections(server: Any) -> N
     waits = [counter.take(token, ask(1, cap=3)) for counter in (one, two, one, two)]
     assert waits[:3] == [0.0, 0.0, 0.0]
     assert waits[3] > 0
-    one.note(token, left=0, reset_s=30.0)
+    one.note(token, Told(left=0, reset_s=30.0))
     assert 29 < two.take(token, ask(1, cap=100)) < 31
     assert server.ttl(f"byoca:budget:{token}") > WINDOW_S
     server.delete(f"byoca:budget:{token}")
@@ -136,7 +147,7 @@ def test_a_silent_redis_is_named_once_and_then_left_alone(tmp_path: Any, monkeyp
     with pytest.raises(RedisSilent) as first:
         counter.take("x", ask())
     with pytest.raises(RedisSilent) as second:
-        counter.note("x", 1, 1.0)
+        counter.note("x", Told(1, 1.0))
     assert first.value.__cause__ is not None
     assert second.value.__cause__ is None, "the second call does not even try"
     monkeypatch.setattr(redis_counter, "LEAVE_ALONE_S", 0.0)
