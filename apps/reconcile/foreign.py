@@ -71,6 +71,23 @@ def _lists(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [step for step in document.get("steps", []) if step["kind"] == "replace_list"]
 
 
+def _still_undone(events: Iterable[AuditEvent]) -> list[AuditEvent]:
+    """The foreign changes that took back ours, without those that were taken back in turn and not by us.
+
+    Answers of a far side that lags show an older list for a while: nobody wrote it.
+    """
+    open_since: list[tuple[AuditEvent, set[str], set[str]]] = []
+    for event in events:
+        came, went = set(event.details["added"]), set(event.details["removed"])
+        for earlier, added, removed in open_since:
+            if earlier.details["ca_cloudflare_id"] == event.details["ca_cloudflare_id"]:
+                added -= went
+                removed -= came
+        if event.details.get("undoes"):
+            open_since.append((event, came, went))
+    return [event for event, added, removed in open_since if added or removed]
+
+
 def notice_foreign_writer(zone: Zone) -> None:
     """Stop writes in the zone once ours were taken back several times within the hour and since the last decision."""
     since = timezone.now() - WITHIN
@@ -80,7 +97,7 @@ def notice_foreign_writer(zone: Zone) -> None:
     events = AuditEvent.objects.filter(
         action="edge:list_changed_outside", subject_type="zone", subject_id=str(zone.pk), at__gt=since
     ).order_by("seq")
-    undone = [event for event in events if event.details.get("undoes")]
+    undone = _still_undone(events)
     if len(undone) < UNDONE or (decided and not decided.lifted_at):
         return
     names = sorted({name for event in undone for name in event.hostnames})[:5]

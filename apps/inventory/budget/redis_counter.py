@@ -63,7 +63,7 @@ return '0'
 
 NOTE = f"""{NOW}
 local told, ends_at = tonumber(ARGV[1]), now + tonumber(ARGV[2])
-if left >= 0 and now < resets_at and ends_at <= resets_at + {SAME_RESET_S} then
+if left >= 0 and now < resets_at and math.abs(ends_at - resets_at) <= {SAME_RESET_S} then
   told, ends_at = math.min(left, told), math.max(resets_at, ends_at)
 end
 redis.call('HSET', KEYS[1], 'left', told, 'resets_at', string.format('%.3f', ends_at))

@@ -76,7 +76,7 @@ class Window:
     def note(self, now: float, told: Told) -> None:
         """Believe the far side. Within one of its windows an answer that overtook another cannot raise what is left."""
         resets_at = now + told.reset_s
-        same = self.left >= 0 and now < self.resets_at and resets_at <= self.resets_at + SAME_RESET_S
+        same = self.left >= 0 and now < self.resets_at and abs(resets_at - self.resets_at) <= SAME_RESET_S
         self.left = min(self.left, told.left) if same else told.left
         self.resets_at = max(self.resets_at, resets_at) if same else resets_at
         self.quota, self.span_s = told.quota, told.span_s

@@ -81,6 +81,8 @@ def test_what_is_on_its_way_counts_before_the_far_sides_next_window_answers() ->
     window.note(6.5, Told(left=1, reset_s=10.0, quota=2, span_s=10.0))
     assert window.take(16.2, ask()) == pytest.approx(0.3), "it began with the first call that arrived"
     assert window.take(16.5, ask()) == 0.0
+    window.note(17.0, Told(left=0, reset_s=4.0))
+    assert window.take(17.0, ask()) == 4.0, "the far side knows better when its window ends"
 
 
 class _ClockedRedis:

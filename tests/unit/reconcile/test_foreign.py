@@ -66,6 +66,20 @@ def test_foreign_changes_that_undo_nothing_stop_nothing(world: World) -> None:
     assert not stops_in_force().exists()
 
 
+def test_answers_that_lag_behind_what_was_read_already_stop_nothing(world: World) -> None:
+    ca = world.upload("Lagging Root")
+    for number in range(4):
+        names = world.edge.hostnames("northwind.example", ca.cloudflare_id)
+        world.approve(world.ask(ca, f"lagging-{number}.northwind.example", mode="verify"))
+        now = world.edge.hostnames("northwind.example", ca.cloudflare_id)
+        for shown in (names, now):
+            world.edge.edit("northwind.example", ca.cloudflare_id, shown)
+            world.sweep()
+    events = AuditEvent.objects.filter(action="edge:list_changed_outside")
+    assert [event.details["undoes"] for event in events.order_by("seq")] == [True, False] * 4
+    assert not stops_in_force().exists()
+
+
 def test_a_reading_that_our_write_overtook_is_not_stored(world: World) -> None:
     ca = world.upload("Overtaken Root")
     zone = world.zone()
