@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,6 +25,7 @@ from apps.outbound.addresses import Policy
 
 MOST_WEBHOOKS = 10
 MOST_URL = 1000
+NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def _checked_url(text: str) -> httpx.URL:
         url = httpx.URL(text)
     except (httpx.InvalidURL, ValueError):
         url = httpx.URL()
-    if url.scheme != "https" or not url.host or len(text) > MOST_URL:
+    if url.scheme != "https" or not _is_host(url.raw_host.decode("ascii")) or len(text) > MOST_URL:
         message = (
             "Give the receiver's address as https://host/path. Plain http is refused: anybody on the way could read."
         )
@@ -117,10 +119,19 @@ def _checked_url(text: str) -> httpx.URL:
     return url
 
 
+def _is_host(text: str) -> bool:
+    """A name, or an IPv6 address; IPv4 looks like a name."""
+    return bool(NAME.fullmatch(text)) or (":" in text and _is_address(text))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _literal_refusal(host: str) -> str:
     """For a host that is an address; a name is looked up, and judged, right before each connection."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return ""
-    return policy().refusal(host)
+    return policy().refusal(host) if _is_address(host) else ""

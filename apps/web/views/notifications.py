@@ -34,7 +34,8 @@ def _page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     actor, errors = actor_of(request), values.setdefault("errors", {})
     values.setdefault("address", actor.person.email if actor.person else "")
     values["mail_on"], values["sender"] = settings.BYOCA_MAIL, settings.DEFAULT_FROM_EMAIL
-    if actor.may(Permission.AUDIT_READ):
+    values["reads"] = actor.may(Permission.AUDIT_READ)
+    if values["reads"]:
         filters = {name: request.GET.get(name, "") for name in FILTERS}
         known = {name: value for name, value in filters.items() if value in FILTERS[name]}
         values |= {
