@@ -43,7 +43,7 @@ def test_notices_are_listed_with_their_state_and_reason(desk: Desk, smtp: SmtpSe
     work()
     shown = html(make_person(Role.AUDITOR))
     assert "engineer@sec.example" in shown and ">Sent</span>" in shown
-    assert "The mail server refused the address: 550 No &lt;b&gt;such&lt;/b&gt; user Tried 1 time." in shown
+    assert "The mail server refused the address: 550 No &lt;b&gt;such&lt;/b&gt; user</span>" in shown
     assert "Send again" not in shown, "an auditor reads"
     assert "owner@pay.example" not in html(make_person(Role.AUDITOR), f"{PAGE}?state=sent")
     assert "owner@pay.example" in html(make_person(Role.AUDITOR), f"{PAGE}?state=not_delivered&channel=mail")
@@ -124,5 +124,5 @@ def test_waiting_notices_say_when_they_are_tried_again(desk: Desk, smtp: SmtpSer
     desk.tell()
     work()
     shown = html(desk.engineer)
-    assert "Mailbox full Tried 1 time, again" in shown and ">Waiting</span>" in shown
+    assert "Mailbox full</span>" in shown and "Tried 1 time, again" in shown and ">Waiting</span>" in shown
     assert services.MOST_ATTEMPTS > 1
