@@ -83,7 +83,7 @@ def test_people_without_an_address_and_those_who_left_get_nothing(desk: Desk, sm
     assert smtp.received == [] and not Notice.objects.exists()
 
 
-HOSTILE = "a\r\nBcc: victim@evil.example\r\n\r\nbody\x00\u202e.pay.example"
+HOSTILE = "a\r\nBcc: victim@evil.example\r\n\r\nbody\x1b\u202e.pay.example"
 
 
 def test_no_text_from_outside_makes_a_header_or_a_line(desk: Desk, smtp: SmtpServer) -> None:
@@ -97,7 +97,7 @@ def test_no_text_from_outside_makes_a_header_or_a_line(desk: Desk, smtp: SmtpSer
     assert len(smtp.received) == 2 and set(states().values()) == {"sent"}
     for mail in smtp.received:
         assert mail.message["Bcc"] is None and len(mail.recipients) == 1
-        assert "\u202e" not in mail.text and "\x00" not in mail.text
+        assert "\u202e" not in mail.text and "\x1b" not in mail.text
         assert not [line for line in mail.text.splitlines() if line.startswith(("Bcc:", "RCPT", "MAIL", "."))]
     assert "%0D%0ABcc" in smtp.received[0].text, "the link is one URL"
 

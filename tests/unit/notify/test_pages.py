@@ -42,13 +42,13 @@ def test_notices_are_listed_with_their_state_and_reason(desk: Desk, smtp: SmtpSe
     desk.tell()
     work()
     shown = html(make_person(Role.AUDITOR))
-    assert "engineer@sec.example" in shown and ">Sent</span>" in shown
+    assert "engineer@sec<wbr>.example" in shown and ">Sent</span>" in shown
     assert "The mail server refused the address: 550 No &lt;b&gt;such&lt;/b&gt; user</span>" in shown
     assert "Send again" not in shown, "an auditor reads"
-    assert "owner@pay.example" not in html(make_person(Role.AUDITOR), f"{PAGE}?state=sent")
-    assert "owner@pay.example" in html(make_person(Role.AUDITOR), f"{PAGE}?state=not_delivered&channel=mail")
+    assert "owner@pay" not in html(make_person(Role.AUDITOR), f"{PAGE}?state=sent")
+    assert "owner@pay<wbr>.example" in html(make_person(Role.AUDITOR), f"{PAGE}?state=not_delivered&channel=mail")
     assert "No notice matches." in html(make_person(Role.AUDITOR), f"{PAGE}?channel=webhook")
-    assert "owner@pay.example" in html(make_person(Role.AUDITOR), f"{PAGE}?state=nonsense")
+    assert "owner@pay<wbr>.example" in html(make_person(Role.AUDITOR), f"{PAGE}?state=nonsense")
 
 
 def test_an_administrator_sends_again(desk: Desk, smtp: SmtpServer) -> None:
@@ -71,7 +71,7 @@ def test_whoever_may_not_read_the_log_sees_only_their_own_address(desk: Desk, sm
     work()
     shown = html(desk.owner)
     assert 'value="owner@pay.example"' in shown and "Your address" in shown
-    assert "engineer@sec.example" not in shown and "Webhooks" not in shown and f"{NAME} refuses" not in shown
+    assert "engineer@sec" not in shown and "Webhooks" not in shown and f"{NAME} refuses" not in shown
 
 
 def test_an_address_is_set_kept_when_refused_and_taken_away(desk: Desk) -> None:

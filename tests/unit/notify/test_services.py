@@ -30,6 +30,12 @@ from tests.unit.notify.desk import Desk, states, work
 OWNER, ENGINEER = "owner@pay.example", "engineer@sec.example"
 
 
+@pytest.fixture(autouse=True)
+def _own_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks are called in this process, inside the test's transaction."""
+    monkeypatch.setattr("apps.notify.tasks.close_old_connections", lambda: None)
+
+
 def take(worker: str = "w") -> Any:
     lease = take_receiver(receiver=MAIL, worker=worker)
     assert lease is not None
