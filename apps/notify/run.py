@@ -7,11 +7,12 @@ from collections.abc import Callable
 from uuid import UUID
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 
 from apps.notify.hooks import post
 from apps.notify.mail import send_mail
 from apps.notify.models import Notice
-from apps.notify.outcome import Outcome
+from apps.notify.outcome import Outcome, later
 from apps.notify.selectors import MAIL
 from apps.notify.services import begin_delivery, end_run, finish_delivery, take_receiver
 from apps.outbox.doorbell import ring_on_commit
@@ -32,7 +33,11 @@ def run_receiver(receiver: UUID) -> None:
     send: Callable[[list[Notice]], Outcome] = send_mail if receiver == MAIL else post
     until = time.monotonic() + RUN_S
     while time.monotonic() < until and (notices := begin_delivery(lease)):
-        outcome = send(notices)
+        try:
+            outcome = send(notices)
+        except SoftTimeLimitExceeded:
+            # A mail server that says a little now and then: each wait is short, and together they have no end.
+            outcome = later("It was not taken within a minute.", receiver_down=True)
         finish_delivery(lease, notices, outcome)
         log.info("notice", channel=notices[0].channel, count=len(notices), outcome=outcome.verdict.value)
         if outcome.receiver_down:

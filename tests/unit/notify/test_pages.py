@@ -89,6 +89,12 @@ def test_an_address_is_set_kept_when_refused_and_taken_away(desk: Desk) -> None:
     assert str(desk.stranger) in html(make_person(Role.AUDITOR)), "the page names who cannot be told"
 
 
+def test_there_is_one_way_to_set_an_address(desk: Desk) -> None:
+    window = browser(desk.owner)
+    for answer in (window.get("/accounts/email/"), window.post("/accounts/email/", {"email": "x@y.example"})):
+        assert (answer.status_code, answer.headers["Location"]) == (302, PAGE)
+
+
 def test_the_page_says_that_no_mail_is_sent(desk: Desk, settings: Any) -> None:
     assert "No mail is sent" not in html(desk.engineer)
     settings.BYOCA_MAIL = False

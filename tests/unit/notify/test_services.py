@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
 from django.utils import timezone
 
@@ -64,6 +65,14 @@ def test_more_than_one_reading_takes(desk: Desk, smtp: SmtpServer, monkeypatch: 
     desk.tell(*(f"n{number}.pay.example" for number in range(5)))
     assert read_events() and read_events() and not read_events()
     assert Notice.objects.values("event_seq").distinct().count() == 5
+
+
+def test_without_news_two_rows_are_read_and_nothing_is_locked(desk: Desk, django_assert_num_queries: Any) -> None:
+    desk.tell()
+    read_events()
+    with django_assert_num_queries(2) as seen:
+        assert not read_events()
+    assert all(query["sql"].startswith("SELECT") and "FOR UPDATE" not in query["sql"] for query in seen)
 
 
 def test_what_rolls_back_is_told_to_nobody(desk: Desk, smtp: SmtpServer) -> None:
@@ -168,6 +177,22 @@ def test_a_long_run_gives_way(desk: Desk, smtp: SmtpServer, monkeypatch: pytest.
     monkeypatch.setattr("apps.notify.run.RUN_S", 20.0)
     work()
     assert len(smtp.received) == 2
+
+
+def test_a_delivery_without_an_end_is_cut_off_and_put_off(
+    desk: Desk, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Celery raises in the task after a minute."""
+
+    def cut_off(_notices: list[Notice]) -> None:
+        raise SoftTimeLimitExceeded
+
+    monkeypatch.setattr("apps.notify.run.send_mail", cut_off)
+    desk.tell()
+    work()
+    assert {(row.state, row.attempts) for row in Notice.objects.all()} == {("waiting", 1)}
+    entry = OutboxEntry.objects.get(kind="receiver")
+    assert entry.leased_until is None and entry.due_at > timezone.now()
 
 
 def test_without_a_mail_server_the_notice_says_so_and_can_be_sent_later(
