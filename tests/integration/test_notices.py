@@ -1,4 +1,4 @@
-"""From a list emptied by hand to the mail in somebody's mailbox: real portal, two workers, real SMTP."""
+"""From a list emptied by hand to the mailbox and the webhook: real portal, two workers, real SMTP and HTTPS."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from tests.certs import make_ca
 from tests.faults.driver import Driver
 from tests.faults.portals import FaultPortal
+from tests.hook_receiver import HOST, HookReceiver
 from tests.integration.test_main_job import upload
 from tests.portal_process import wait_for
 from tests.smtp_server import SmtpServer
@@ -20,6 +21,21 @@ SENDER = "portal@byoca.example"
 PEOPLE = {"owner@northwind.example", "engineer@northwind.example", "engineer2@northwind.example"}
 WORKER = ("worker", "--queues", "push,maintenance,probe,mail", "--concurrency", "2", "--loglevel", "ERROR")
 
+RESOLVER = f"""
+import socket
+_ask = socket.getaddrinfo
+def getaddrinfo(host, *args, **kwargs):
+    return _ask("127.0.0.1" if host == {HOST!r} else host, *args, **kwargs)
+socket.getaddrinfo = getaddrinfo
+"""
+ADD_HOOK = """
+import sys
+from apps.identity.actors import Actor
+from apps.identity.models import Person
+from apps.notify.webhooks import add_webhook
+add_webhook(by=Actor.of(Person.objects.get(username="admin"), via="page"), name="Partner", url=sys.argv[1])
+"""
+
 
 @pytest.fixture(scope="module")
 def smtp() -> Iterator[SmtpServer]:
@@ -28,8 +44,23 @@ def smtp() -> Iterator[SmtpServer]:
 
 
 @pytest.fixture(scope="module")
-def driver(smtp: SmtpServer) -> Iterator[Driver]:
-    with FaultPortal(EMAIL_URL=smtp.url, BYOCA_MAIL_FROM=SENDER, BYOCA_NOTICE_RETRY_S="1") as running:
+def receiver() -> Iterator[HookReceiver]:
+    with HookReceiver() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def driver(smtp: SmtpServer, receiver: HookReceiver, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
+    # Python runs this file first in every process of the portal: the receiver's name exists nowhere.
+    folder = tmp_path_factory.mktemp("resolver")
+    (folder / "sitecustomize.py").write_text(RESOLVER)
+    hooks = {
+        "PYTHONPATH": str(folder),
+        "SSL_CERT_FILE": str(receiver.server.root_file),
+        "BYOCA_WEBHOOK_RANGES": "127.0.0.0/8",
+        "BYOCA_WEBHOOK_DEADLINE_S": "3",
+    }
+    with FaultPortal(EMAIL_URL=smtp.url, BYOCA_MAIL_FROM=SENDER, BYOCA_NOTICE_RETRY_S="1", **hooks) as running:
         driver = Driver(running)
         yield driver
         driver.close()
@@ -75,3 +106,26 @@ def test_a_mail_server_that_is_away_holds_up_no_push_and_gets_the_mail_later(
     assert smtp.received == []
     smtp.answers.clear()
     wait_for(lambda: told(smtp, f"{NAME} refuses every client") == PEOPLE, within_s=120, saying="all are told")
+
+
+def test_a_webhook_that_is_slow_and_fails_holds_up_no_push_and_gets_its_event_in_the_end(
+    driver: Driver, smtp: SmtpServer, receiver: HookReceiver, ca: dict[str, Any]
+) -> None:
+    receiver.manner = "drip"
+    driver.python(ADD_HOOK, receiver.url)
+    driver.edge.edit(ZONE, ca["cloudflare_id"], [NAME, f"settle.{ZONE}"])
+    wait_for(lambda: receiver.calls, within_s=90, saying="the receiver is called")
+    driver.cover(ca, f"pay.{ZONE}")
+    receiver.manner, receiver.status = "", 500
+    before = len(receiver.calls)
+    wait_for(lambda: len(receiver.calls) > before, within_s=90, saying="it is called again")
+    receiver.status = 204
+    wait_for(lambda: _state(driver) == "sent", within_s=120, saying="it is delivered")
+    assert {call.event["type"] for call in receiver.calls} == {"byoca.hostname.lock_out_ended"}
+    assert len({call.headers["webhook-id"] for call in receiver.calls}) == 1
+
+
+def _state(driver: Driver) -> str:
+    return driver.python(
+        "from apps.notify.models import Notice; print(Notice.objects.get(channel='webhook').state, end='')"
+    )
