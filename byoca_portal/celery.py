@@ -74,14 +74,18 @@ app.conf.update(
     result_serializer="json",
     accept_content=["json"],
     # Each with its own key: without one both would be bound to the default and get each other's messages.
-    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in ("push", "maintenance", "probe")],
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in ("push", "maintenance", "probe", "mail")],
     task_default_queue="push",
     task_default_exchange="push",
     task_default_routing_key="push",
     task_create_missing_queues=False,
     task_routes={
-        name: {"queue": "maintenance", "routing_key": "maintenance"}
-        for name in ("reconcile.tick", "reconcile.check_tokens", "probing.tick")
+        **{
+            name: {"queue": "maintenance", "routing_key": "maintenance"}
+            for name in ("reconcile.tick", "reconcile.check_tokens", "probing.tick")
+        },
+        # A heartbeat of its own queue: it stops when no worker takes that queue.
+        "notify.tick": {"queue": "mail", "routing_key": "mail"},
     },
     worker_enable_remote_control=False,
     worker_send_task_events=False,
@@ -100,9 +104,14 @@ app.conf.update(
             "schedule": TICK_S,
             "options": {"expires": max(TICK_S * 0.9, 1.0)},
         },
+        "notify-tick": {
+            "task": "notify.tick",
+            "schedule": TICK_S * 2,
+            "options": {"expires": max(TICK_S * 1.8, 1.0)},
+        },
     },
 )
-app.autodiscover_tasks(["apps.probing", "apps.reconcile"])
+app.autodiscover_tasks(["apps.notify", "apps.probing", "apps.reconcile"])
 
 
 @worker_ready.connect

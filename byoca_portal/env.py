@@ -71,6 +71,39 @@ def database(folder: Path) -> dict[str, object]:
     return {**config, "CONN_MAX_AGE": 60, "CONN_HEALTH_CHECKS": True}
 
 
+def mail(folder: Path) -> dict[str, object]:
+    """Django's settings of mail, and BYOCA_MAIL: whether any is sent. By EMAIL_URL or the file EMAIL_URL_FILE names.
+
+    Embedded without one, each mail is a file in the data folder. Raises ImproperlyConfigured for a mail server without
+    a sender.
+    """
+    url, sender = env.str("EMAIL_URL", default=""), env.str("BYOCA_MAIL_FROM", default="")
+    if not url and (path := env.str("EMAIL_URL_FILE", default="")):
+        url = Path(path).read_text(encoding="utf-8").strip()
+    values: dict[str, object] = {
+        "BYOCA_MAIL": True, "EMAIL_TIMEOUT": env.float("BYOCA_MAIL_TIMEOUT_S", default=10.0),
+        "DEFAULT_FROM_EMAIL": sender or "BYOCA Portal <byoca-portal@localhost>",
+    }  # fmt: skip
+    if url:
+        if not sender:
+            raise ImproperlyConfigured("BYOCA_MAIL_FROM is not set. EMAIL_URL needs the address that mails come from.")
+        return values | {name: value for name, value in environ.Env.email_url_config(url).items() if value}
+    if mode() == "deployed":
+        return values | {"BYOCA_MAIL": False, "EMAIL_BACKEND": "django.core.mail.backends.dummy.EmailBackend"}
+    backend = "django.core.mail.backends.filebased.EmailBackend"
+    return values | {"EMAIL_BACKEND": backend, "EMAIL_FILE_PATH": str(folder / "mail")}
+
+
+def public_url(hosts: list[str], origins: list[str]) -> str:
+    """Where people reach the portal, without a last slash: for links in mails."""
+    if url := env.str("BYOCA_PUBLIC_URL", default=""):
+        return url.rstrip("/")
+    if mode() == "deployed":
+        return [*origins, *(f"https://{host}" for host in hosts), "https://localhost"][0]
+    bind = env.str("BYOCA_BIND", default="127.0.0.1")
+    return f"http://{'127.0.0.1' if bind in {'0.0.0.0', '::'} else bind}:{env.int('BYOCA_PORT', default=8000)}"  # noqa: S104
+
+
 def redis_url(folder: Path) -> str:
     """The Redis beside the broker, as redis-py takes it: REDIS_URL, or the embedded server's socket. Empty when the
     messages travel through the filesystem."""

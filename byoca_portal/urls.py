@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 urlpatterns = [
     path("api/", include("apps.api.urls")),
+    # One way to set one's address, with its audit event; allauth's own would send mail to whatever is typed.
+    path("accounts/email/", RedirectView.as_view(url="/notifications/")),
     path("accounts/", include("allauth.urls")),
     path("", include("apps.web.urls")),
 ]

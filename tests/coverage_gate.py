@@ -12,7 +12,7 @@ import coverage
 
 ROOMS = [
     "apps/pki/*", "apps/planning/*", "apps/cloudflare/*", "apps/*/services.py",
-    "apps/probing/addresses.py", "apps/probing/handshake.py", "apps/probing/verdict.py",
+    "apps/outbound/*", "apps/probing/handshake.py", "apps/probing/verdict.py",
 ]  # fmt: skip
 
 

@@ -23,8 +23,8 @@ from apps.cloudflare.headers import ratelimit, ray_of
 from apps.cloudflare.refusals import refusal
 from apps.cloudflare.rules import Rules
 from apps.cloudflare.tokens import Tokens
-from apps.cloudflare.transport import DEADLINE, DeadlineTransport
 from apps.cloudflare.zones import Zones
+from apps.outbound.transport import DEADLINE, DeadlineTransport
 
 USER_AGENT = "byoca-portal/1"
 MAX_BODY_BYTES = 5 * 1024 * 1024

@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Iterable
 from datetime import datetime
 
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,6 +18,7 @@ from apps.identity.actors import Actor
 from apps.identity.models import ApiToken, Person, RoleGrant, Team
 from apps.identity.permissions import Permission, Role
 
+MOST_ADDRESS = 254
 TOKEN_PREFIX = "byoca_"  # noqa: S105  (public, so that leak scanners find tokens)
 
 
@@ -33,19 +36,56 @@ def create_person(
     display_name: str,
     roles: Iterable[Role],
     teams: Iterable[Team] = (),
+    email: str = "",
 ) -> Person:
-    """Add a local account. Raises Invalid when the name is taken. Only a command may call it: see `via`."""
+    """Add a local account. Raises Invalid when the name is taken or the mail address is none.
+
+    Without the permission only a command may call it: see `via`.
+    """
     if by.via != "cli":
         by.require(Permission.ACCOUNT_MANAGE)
     if Person.objects.filter(username__iexact=username).exists():
         raise Invalid(f"{username} exists already. Choose another name.", field="username")
-    person = Person.objects.create_user(username=username, password=password, display_name=display_name)
+    person = Person.objects.create_user(
+        username=username, password=password, display_name=display_name, email=checked_address(email)
+    )
     for role in roles:
         RoleGrant.objects.create(person=person, role=role.value)
     person.teams.set(teams)
     after = {"roles": sorted(r.value for r in roles), "teams": sorted(t.slug for t in person.teams.all())}
     record(by=by, action="person:added", subject=("person", person.subject, str(person)), after=after)
     return person
+
+
+@transaction.atomic
+def set_address(*, by: Actor, email: str) -> Person:
+    """Set or, with "", take away the acting person's own mail address. Raises Invalid.
+
+    The log says that it changed and not what it is: the log cannot forget.
+    """
+    by.require(Permission.COVERAGE_READ)
+    address = checked_address(email)
+    person = Person.objects.select_for_update(no_key=True).get(pk=by.person.pk)  # type: ignore[union-attr]
+    had, person.email = bool(person.email), address
+    person.save(update_fields=["email"])
+    record(
+        by=by, action="person:address_set", subject=("person", person.subject, str(person)),
+        before={"has_address": had}, after={"has_address": bool(address)},
+    )  # fmt: skip
+    return person
+
+
+def checked_address(text: str) -> str:
+    """The mail address, "" for none. Raises Invalid."""
+    address = text.strip()
+    try:
+        if address:
+            validate_email(address)
+    except ValidationError:
+        raise Invalid("That is no mail address. Write it as name@company.example.", field="email") from None
+    if len(address) > MOST_ADDRESS:
+        raise Invalid(f"The address is longer than {MOST_ADDRESS} characters.", field="email")
+    return address
 
 
 @transaction.atomic

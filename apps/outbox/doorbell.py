@@ -27,6 +27,8 @@ TASKS = {
     "account": ("reconcile.account", "push"),
     "zone": ("reconcile.zone", "push"),
     "probe": ("probing.probe", "probe"),
+    "events": ("notify.read", "mail"),
+    "receiver": ("notify.deliver", "mail"),
 }
 
 

@@ -1,4 +1,4 @@
-"""What is due for reconciling or probing. The row is the job; a Celery message only rings the bell."""
+"""What is due for reconciling, probing or telling. The row is the job; a Celery message only rings the bell."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ from django.db import models
 
 
 class OutboxEntry(models.Model):
-    """One account, zone or probed hostname. It is due, leased to a worker, or parked with a reason; never done.
+    """One account, zone, probed hostname or receiver of notices.
+
+    It is due, leased to a worker, or parked with a reason; never done.
 
     `wanted` counts how often somebody asked; a worker remembers the number it saw, so that what is asked during
     its run makes the entry due again. `generation` rises with each lease and fences off a worker that lost its own.
     """
 
-    KINDS = (("account", "account"), ("zone", "zone"), ("probe", "probe"))
+    KINDS = (("account", "account"), ("zone", "zone"), ("probe", "probe"), ("receiver", "receiver"))
 
     kind = models.CharField(max_length=16, choices=KINDS)
     subject_id = models.UUIDField()

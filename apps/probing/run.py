@@ -11,10 +11,10 @@ import structlog
 from django.conf import settings
 
 from apps.inventory.models import Account
+from apps.outbound.addresses import Policy
 from apps.outbox.doorbell import ring_on_commit
 from apps.outbox.selectors import entries_due
 from apps.outbox.services import park
-from apps.probing.addresses import Policy
 from apps.probing.selectors import setting_of
 from apps.probing.services import KIND, may_contact, skip_probe, store_probe, take_probe
 from apps.probing.visit import visit

@@ -19,9 +19,9 @@ from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, Zone
+from apps.outbound.addresses import read_ranges
 from apps.outbox.selectors import leased_count
 from apps.outbox.services import Lease, claim, mark_due, settle
-from apps.probing.addresses import read_ranges
 from apps.probing.models import Probe, ProbeSetting, ProbeTarget
 from apps.probing.reading import Reading, reading_of
 from apps.probing.selectors import approved_associations, may_ask

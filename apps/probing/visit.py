@@ -18,9 +18,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from apps.outbound.addresses import Policy
 from apps.pki.der import DerError, read_element
 from apps.pki.names import read_name
-from apps.probing.addresses import Policy
 from apps.probing.channel import READ_BYTES, Channel, Deadline, Stopped
 from apps.probing.handshake import Flight, read_flight
 from apps.probing.verdict import Asked

@@ -37,8 +37,9 @@ def seed(card: dict[str, Any]) -> dict[str, dict[str, str]]:
         password = "-".join("".join(secrets.choice(ALPHABET) for _ in range(5)) for _ in range(4))
         teams = [payments] if Role.OWNER in roles else []
         person = create_person(
-            by=SETUP, username=username, password=password, display_name=name, roles=roles, teams=teams
-        )
+            by=SETUP, username=username, password=password, display_name=name, roles=roles, teams=teams,
+            email=f"{username}@northwind.example",
+        )  # fmt: skip
         _, token = create_token(by=Actor.of(person, via="cli"), name="demo")
         people[username] = {"password": password, "token": token, "role": ", ".join(roles)}
     account = add_account(

@@ -169,7 +169,7 @@ class Up:
             "--workers", "1", "--threads", "8", "--worker-tmp-dir", str(temporary), "--log-level", "warning",
             "--no-control-socket",
         ], edge)  # fmt: skip
-        self._child("worker", [*CELERY, "worker", "--queues", "push,maintenance,probe", "--concurrency", "2",
+        self._child("worker", [*CELERY, "worker", "--queues", "push,maintenance,probe,mail", "--concurrency", "3",
                                "--loglevel", "WARNING", "--without-mingle", "--without-gossip", "--without-heartbeat"], edge)  # fmt: skip  # noqa: E501
         self._child("beat", [*CELERY, "beat", "--loglevel", "WARNING", "--schedule",
                              str(self.folder / "beat-schedule"), "--pidfile", ""], edge)  # fmt: skip
@@ -195,6 +195,8 @@ class Up:
             "",
         ]
         lines += [f"  {name:<10} {row['password']:<26} {row['role']}" for name, row in demo["people"].items()]
+        if not any(env.str(name, default="") for name in ("EMAIL_URL", "EMAIL_URL_FILE")):
+            lines += ["", f"Mails are files in {self.folder / 'mail'}."]
         lines += ["", f"Kept in {self.folder / 'demo.json'}. Ctrl-C stops everything.", ""]
         with self._print:
             print("\n".join(lines), flush=True)

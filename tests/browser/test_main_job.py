@@ -187,7 +187,7 @@ def test_a_refused_upload_keeps_what_was_typed_and_says_why(sign_in: SignIn) -> 
 
 PAGES = ["/", "/associations/", "/associations/?view=hostname", "/cas/", "/cas/upload/", "/hostnames/", "/rehearsal/",
          "/requests/new/", "/hostnames/legacy.northwind-pay.example/", "/requests/?tab=all", "/drift/", "/audit/",
-         "/accounts/", "/accounts/stops/", "/settings/tokens/", "/api/docs/"]  # fmt: skip
+         "/accounts/", "/accounts/stops/", "/notifications/", "/settings/tokens/", "/api/docs/"]  # fmt: skip
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

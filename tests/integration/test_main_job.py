@@ -79,6 +79,12 @@ def put_by_hand(portal: PortalProcess, zone: str, ca: dict[str, Any], hostnames:
         ok(edge.put(ASSOCIATIONS.format(zone=zone_id), json=body))
 
 
+def mailed(portal: PortalProcess, line: str) -> str:
+    """The first mail of the data folder with this in it, or nothing."""
+    mails = [path.read_text(encoding="utf-8") for path in sorted((portal.folder / "mail").glob("*"))]
+    return next((mail for mail in mails if line in mail), "")
+
+
 def test_the_main_job(portal: PortalProcess) -> None:
     with portal.api("engineer") as api:
         inspected = ok(api.post("/cas/inspect/", json={"pem": real_root()}))
@@ -105,6 +111,9 @@ def test_the_main_job(portal: PortalProcess) -> None:
     # Somebody edits the list by hand: the portal names it, and overwrites nothing.
     put_by_hand(portal, "northwind-pay.example", ca, ["settle.northwind-pay.example", "new.northwind-pay.example"])
     wait_for(lambda: answer(portal, "api.northwind-pay.example") == "locked_out", saying="the lock-out is found")
+    # Without a mail server the owner's mail is a file.
+    wait_for(lambda: mailed(portal, "To: owner@northwind.example"), saying="the mail is written")
+    assert "Subject: [BYOCA Portal] api.northwind-pay.example refuses every client" in mailed(portal, "To: owner@")
     with portal.api("owner") as api:
         kinds = {(d["hostname"], d["kind"]) for d in ok(api.get("/drift/"))["results"]}
     assert {("api.northwind-pay.example", "missing"), ("new.northwind-pay.example", "unexpected")} <= kinds

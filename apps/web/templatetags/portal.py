@@ -96,6 +96,11 @@ PROBES = {
     "contradicts": ("Disagrees", "failed", "bad"),
     "cannot_tell": ("Cannot tell", "unknown", "neu"),
 }
+NOTICES = {
+    "waiting": ("Waiting", "clock", "info"),
+    "sent": ("Sent", "ok", "ok"),
+    "not_delivered": ("Not delivered", "failed", "bad"),
+}
 TABLES = {
     "answer": ANSWERS,
     "association": ASSOCIATIONS,
@@ -107,6 +112,7 @@ TABLES = {
     "drift": DRIFTS,
     "rehearsal": REHEARSALS,
     "probe": PROBES,
+    "notice": NOTICES,
 }
 
 
@@ -299,6 +305,11 @@ ACTS = {
     "probe:asked": "asked for a probe",
     "probe:contradicts": "found that the probe disagrees",
     "probe:contradiction_ended": "saw the probe's contradiction end",
+    "notice:not_delivered": "could not tell somebody",
+    "notice:retried": "had a notice sent again",
+    "webhook:added": "added a webhook",
+    "webhook:removed": "removed a webhook",
+    "person:address_set": "changed their own mail address",
     "edge:list_changed_outside": "found the list changed outside the portal",
     "edge:rule_changed_outside": "found a block rule changed outside the portal",
 }

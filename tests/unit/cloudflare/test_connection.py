@@ -15,7 +15,7 @@ from cryptography import x509
 
 from apps.cloudflare import errors
 from apps.cloudflare.client import Client
-from apps.cloudflare.transport import DeadlineTransport
+from apps.outbound.transport import DeadlineTransport
 from tests.certs import make_ca, make_leaf
 from tests.unit.cloudflare.conftest import TOKEN
 from tests.unit.cloudflare.server import Edge, success

@@ -13,7 +13,7 @@ from apps.identity.actors import Actor
 from apps.identity.models import ApiToken, HostnameGrant, Person, RoleGrant
 from apps.identity.permissions import Permission, Role, allowed
 from apps.identity.selectors import people_with, person_for_token, reserved_teams
-from apps.identity.services import create_person, create_token, revoke_token
+from apps.identity.services import create_person, create_token, revoke_token, set_address
 from tests.factories import SETUP, actor, make_person, make_team
 
 pytestmark = pytest.mark.django_db
@@ -55,6 +55,24 @@ def test_adding_a_person_needs_an_administrator_or_the_command_line() -> None:
     assert AuditEvent.objects.get(action="person:added").after == {"roles": ["owner"], "teams": [team.slug]}
     with pytest.raises(Invalid, match="exists already"):
         create_person(by=actor(Role.ADMIN), roles=[], **{**values, "username": "MARA"})
+
+
+def test_an_address_is_a_mail_address_or_none_and_the_log_does_not_name_it() -> None:
+    someone = actor(Role.OWNER)
+    assert set_address(by=someone, email=" mara@pay.example ").email == "mara@pay.example"
+    for refused in ("mara", "mara@pay.example\r\nBcc: x@evil.example", "m\x00@pay.example", "jörg@pay.example"):
+        with pytest.raises(Invalid, match="no mail address"):
+            set_address(by=someone, email=refused)
+    with pytest.raises(Invalid, match="longer"):
+        set_address(by=someone, email=f"mara@{'.'.join(['a' * 60] * 5)}.example")
+    assert set_address(by=someone, email="").email == ""
+    events = AuditEvent.objects.filter(action="person:address_set")
+    assert [event.after for event in events] == [{"has_address": False}, {"has_address": True}]
+    assert "mara@" not in str(list(events.values()))
+    with pytest.raises(Forbidden):
+        set_address(by=SETUP, email="x@pay.example")
+    made = {"username": "tom", "password": "long enough words", "display_name": "Tom", "roles": []}
+    assert create_person(by=SETUP, email="tom@pay.example", **made).email == "tom@pay.example"
 
 
 def test_a_token_works_until_it_is_revoked_and_is_never_stored_in_clear() -> None:

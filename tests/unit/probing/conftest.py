@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from apps.probing.addresses import Policy
+from apps.outbound.addresses import Policy
 from apps.probing.visit import Visit, visit
 from tests.tls_server import TlsServer
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apps.outbound.addresses import Policy
 from apps.probing import visit as module
-from apps.probing.addresses import Policy
 from apps.probing.verdict import Asked
 from apps.probing.visit import system_addresses, visit
 from tests.certs import make_ca

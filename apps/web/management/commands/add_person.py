@@ -23,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--role", action="append", choices=[role.value for role in Role], required=True)
         parser.add_argument("--team", action="append", default=[], help="slug of a team, made when it is new")
         parser.add_argument("--display-name", default="")
+        parser.add_argument("--email", default="", help="where notices go")
 
     def handle(self, *_args: Any, **options: Any) -> None:
         password = secrets.token_urlsafe(18)
@@ -31,7 +32,7 @@ class Command(BaseCommand):
             create_person(
                 by=Actor("portal", "portal:cli", "Portal (command line)", "cli"), username=options["name"],
                 password=password, display_name=options["display_name"], roles=[Role(r) for r in options["role"]],
-                teams=teams,
+                teams=teams, email=options["email"],
             )  # fmt: skip
         except PortalError as error:
             raise CommandError(error.message) from None

@@ -1,7 +1,7 @@
-"""Which addresses a probe may connect to. Asked for each address right before the connection is made (INV-42).
+"""Which addresses a probe or a webhook may connect to. Asked right before the connection is made (INV-42).
 
 Everything that is not plain public unicast is refused, by https://www.iana.org/assignments/iana-ipv4-special-registry
-and .../iana-ipv6-special-registry: what a name of a customer leads to must never reach into the portal's own network.
+and .../iana-ipv6-special-registry: what a name from outside leads to must never reach into the portal's own network.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Policy:
     test_port: int = 0
 
     def refusal(self, address: str) -> str:
-        """What kind of address it is that the probe must not connect to, or "" when it may."""
+        """What kind of address it is that must not be connected to, or "" when it may."""
         try:
             found = ipaddress.ip_address(address)
         except ValueError:

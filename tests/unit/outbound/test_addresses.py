@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from apps.errors import Invalid
-from apps.probing.addresses import HTTPS, METADATA, Policy, is_of_this_machine, read_ranges
+from apps.outbound.addresses import HTTPS, METADATA, Policy, is_of_this_machine, read_ranges
 
 PUBLIC = Policy()
 
@@ -98,7 +98,7 @@ def test_metadata_is_refused_inside_a_test_range_too() -> None:
 
 def test_public_addresses_of_the_deployment_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy(own_ranges=ranges("203.0.112.0/24", "2606:4700::/32"))
-    monkeypatch.setattr("apps.probing.addresses.is_of_this_machine", lambda address: str(address) == "1.1.1.1")
+    monkeypatch.setattr("apps.outbound.addresses.is_of_this_machine", lambda address: str(address) == "1.1.1.1")
     assert policy.refusal("1.1.1.1") == "an address of the portal itself"
     assert policy.refusal("1.1.1.2") == ""
     assert policy.refusal("2606:4700::1") == "an address of the portal itself"

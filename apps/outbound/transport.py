@@ -13,7 +13,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpcore
@@ -21,6 +21,11 @@ import httpx
 
 DEADLINE = "deadline"
 WRITE_BYTES = 64 * 1024
+Check = Callable[[str], None]
+
+
+def _allow_all(_address: str) -> None:
+    """For addresses that no person of the portal chose."""
 
 
 @functools.cache
@@ -32,11 +37,12 @@ def _trust_store() -> ssl.SSLContext:
 class DeadlineTransport(httpx.BaseTransport):
     """Takes the deadline, in `time.monotonic()` seconds, from the request's extensions. For one thread.
 
-    Raises the exceptions of httpcore, not those of httpx.
+    `check` is called with each address of a name before any connection is made, and raises to forbid it. Raises the
+    exceptions of httpcore, not those of httpx, and what `check` raised.
     """
 
-    def __init__(self, ssl_context: ssl.SSLContext | None = None) -> None:
-        self._network = DeadlineNetwork()
+    def __init__(self, ssl_context: ssl.SSLContext | None = None, check: Check = _allow_all) -> None:
+        self._network = DeadlineNetwork(check)
         self._pool = httpcore.ConnectionPool(ssl_context=ssl_context or _trust_store(), network_backend=self._network)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -70,8 +76,9 @@ class _Body(httpx.SyncByteStream):
 class DeadlineNetwork(httpcore.NetworkBackend):
     """Makes connections that know the deadline of the call they serve."""
 
-    def __init__(self) -> None:
+    def __init__(self, check: Check = _allow_all) -> None:
         self.deadline = 0.0
+        self._check = check
         self._sockets = httpcore.SyncBackend()
 
     def left(self, expired: type[Exception]) -> float:
@@ -91,6 +98,9 @@ class DeadlineNetwork(httpcore.NetworkBackend):
     ) -> httpcore.NetworkStream:
         """Try each address of the name; one that never answers may use up only its share of the time."""
         addresses = self._addresses(host, port)
+        # The connection goes to these very addresses: a name that changes its mind after the check gains nothing.
+        for address in addresses:
+            self._check(address)
         for tried, address in enumerate(addresses, start=1):
             share = self.left(httpcore.ConnectTimeout) / (len(addresses) - tried + 1)
             try:
@@ -113,7 +123,7 @@ class DeadlineNetwork(httpcore.NetworkBackend):
             except (OSError, UnicodeError) as error:
                 answers.put(error)
 
-        threading.Thread(target=ask, name="cloudflare-name-lookup", daemon=True).start()
+        threading.Thread(target=ask, name="name-lookup", daemon=True).start()
         try:
             found = answers.get(timeout=self.left(httpcore.ConnectTimeout))
         except queue.Empty:
