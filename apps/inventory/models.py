@@ -154,6 +154,12 @@ class CallBudget(models.Model):
     pause_reason = models.TextField(blank=True)
     published_limit = models.PositiveIntegerField(null=True, blank=True)
     counts = models.JSONField(default=dict)
+    # The circuit breaker (`budget/breaker.py`).
+    faults = models.PositiveIntegerField(default=0, help_text="Calls in a row without an answer")
+    faults_of = models.CharField(max_length=32, blank=True, help_text="The one zone they were about, or *")
+    open_since = models.DateTimeField(null=True, blank=True)
+    failed_trials = models.PositiveIntegerField(default=0)
+    trial_until = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"Budget {self.token_hash[:8]}"
