@@ -34,6 +34,9 @@ class Account(models.Model):
     slot_limit = models.PositiveSmallIntegerField(default=5)
     call_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: BYOCA_CALL_LIMIT")
     call_share_percent = models.PositiveSmallIntegerField(default=50)
+    ca_writes_refused_at = models.DateTimeField(
+        null=True, blank=True, help_text="Its token may read, and not write CAs"
+    )
     scope_check = models.JSONField(default=list)
     scope_checked_at = models.DateTimeField(null=True, blank=True)
     quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
