@@ -96,7 +96,10 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
     requests = in_flight_requests(zone)
-    admitted = Gatekeeper(zone, observation.zone, requests).admit() if requests else _healing(zone, keys, observation)
+    admitted = Gatekeeper(zone, observation.zone, requests).admit() if requests else Admitted(None)
+    if admitted.plan is None:
+        # A request that waits, for an override or for its CA, keeps nothing from being put back.
+        admitted = _healing(zone, keys, observation)
     if admitted.plan is None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
