@@ -25,6 +25,7 @@ from apps.inventory.models import Zone
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan
 from apps.planning.rule import DesiredRule, hostnames_in, pins_in
 from apps.reconcile.foreign import marked
+from apps.reconcile.models import Plan as Change
 
 log = structlog.get_logger(__name__)
 
@@ -61,11 +62,13 @@ def tries_before_sending(plan: Plan, zone: Zone, requests: Sequence[CoverageRequ
 
     That is so for one rule write alone, when the newest plan of each request was accepted in this zone, and together
     they named every hostname, every pin and the action of the rule that is sent. What came into the rule in another
-    way (a break-glass, changed issuers, a request that is done) was not tried with them.
+    way (a break-glass, changed issuers, a request that is done) was not tried with them. Nor is an earlier try
+    believed once a change of the zone was refused: its retry would find that out after the lists were sent.
     """
     steps = tried_steps(plan)
     writes = [step for step in plan.steps if isinstance(step, AddRule | EditRule | DeleteRule)]
-    if not steps or len(writes) > 1:
+    last = Change.objects.filter(zone=zone).order_by("-number").first()
+    if not steps or len(writes) > 1 or (last and last.state == Change.State.FAILED):
         return steps
     rule = steps[0].rule
     return [] if _parts(rule.action, rule.expression) <= _accepted(zone, requests) else steps

@@ -17,6 +17,7 @@ from apps.inventory.stops import lift_stop, stop_writes
 from apps.reconcile import dry_run
 from apps.reconcile.models import Plan
 from apps.reconcile.preview import document_digest
+from apps.reconcile.services import retry_zone
 from tests.factories import SETUP, actor
 from tests.unit.reconcile.conftest import World
 
@@ -189,6 +190,17 @@ def test_a_rule_that_something_else_got_into_meanwhile_is_tried(world: World) ->
     since = now(world)
     assert world.approve(request).state == "done"
     assert writes(world, since) == ["try", "list", "rule"], "A and B together were accepted by nobody"
+
+
+def test_after_a_refused_write_an_earlier_acceptance_is_not_believed(world: World) -> None:
+    request = world.ask(world.upload("Accepted once"), A)
+    world.edge.fault("status", {"method": "POST", "path": "/rulesets"}, status=400, code=20127, message="too costly")
+    assert world.approve(request).state == "failed"
+    since = now(world)
+    retry_zone(by=world.engineer, zone_id=world.zone().pk)
+    world.run()
+    assert request_by_id(request.pk).state == "done"
+    assert writes(world, since) == ["try", "rule"], "the list is there already"
 
 
 def test_what_came_of_the_try_is_no_part_of_what_is_approved(world: World) -> None:
