@@ -11,11 +11,20 @@ from drf_spectacular.renderers import (
 )
 from drf_spectacular.views import SpectacularAPIView
 
-from apps.api.views.accounts import AccountsView, LimitsView, SlotLimitView, ZonesView
+from apps.api.views.accounts import AccountsView, HealingView, LimitsView, SlotLimitView, ZonesView
 from apps.api.views.audit import AuditView
 from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
 from apps.api.views.cas import CaAdoptView, CaRetryView, CasView, CaView, InspectView
-from apps.api.views.coverage import AsOfView, AssociationsView, ChangeView, DriftView, HostnameView, UndoView
+from apps.api.views.coverage import (
+    AsOfView,
+    AssociationsView,
+    ChangeView,
+    DriftIgnoreView,
+    DriftShowView,
+    DriftView,
+    HostnameView,
+    UndoView,
+)
 from apps.api.views.fallback import UnknownPathView
 from apps.api.views.holds import FreezeWindowsView, FreezeWindowView, LiftView, StopsView
 from apps.api.views.probes import HostnameProbeView
@@ -45,6 +54,7 @@ urlpatterns = [
     path("schema/", schema, name="schema"),
     path("v1/accounts/", AccountsView.as_view(), name="accounts"),
     path("v1/accounts/<str:account_id>/slot-limit/", SlotLimitView.as_view(), name="slot-limit"),
+    path("v1/accounts/<str:account_id>/healing/", HealingView.as_view(), name="healing"),
     path("v1/zones/", ZonesView.as_view(), name="zones"),
     path("v1/zones/<str:zone_id>/limits/", LimitsView.as_view(), name="limits"),
     path("v1/stops/", StopsView.as_view(), name="stops"),
@@ -76,6 +86,8 @@ urlpatterns = [
     path("v1/hostnames/<str:fqdn>/probe/", HostnameProbeView.as_view(), name="hostname-probe"),
     path("v1/associations/", AssociationsView.as_view(), name="associations"),
     path("v1/drift/", DriftView.as_view(), name="drift"),
+    path("v1/drift/ignore/", DriftIgnoreView.as_view(), name="drift-ignore"),
+    path("v1/drift/show/", DriftShowView.as_view(), name="drift-show"),
     path("v1/changes/<uuid:change_id>/", ChangeView.as_view(), name="change"),
     path("v1/changes/<uuid:change_id>/undo/", UndoView.as_view(), name="undo"),
     path("v1/audit/", AuditView.as_view(), name="audit"),

@@ -280,10 +280,12 @@ def begin_write(*, by: Actor, ca_id: UUID) -> CertificateAuthority:
 
 
 @transaction.atomic
-def end_write(*, by: Actor, ca_id: UUID, why: str, unknown: bool, attempted: bool = True) -> None:
+def end_write(
+    *, by: Actor, ca_id: UUID, why: str, unknown: bool, attempted: bool = True, held_back: bool = False
+) -> None:
     """The write brought no answer to go on with. `unknown`: it may have happened, so a read comes before the next.
 
-    Not `attempted`: it was held back before it could do anything, and counts as no attempt.
+    Not `attempted`: it says nothing of this CA, and counts as no attempt of it; `held_back` if it never went at all.
     """
     ca = _locked(ca_id)
     attempt = ca.write_attempts
@@ -293,7 +295,7 @@ def end_write(*, by: Actor, ca_id: UUID, why: str, unknown: bool, attempted: boo
     if not attempted:
         ca.write_attempts -= 1
     ca.save(update_fields=["state_reason", "write_sent_at", "write_attempts"])
-    action = "ca:answer_lost" if unknown else "ca:write_refused" if attempted else "ca:write_held_back"
+    action = "ca:answer_lost" if unknown else "ca:write_held_back" if held_back else "ca:write_refused"
     _record(by, action, ca, details={"attempt": attempt, "why": why})
 
 

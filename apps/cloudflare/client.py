@@ -10,14 +10,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 
 from apps.cloudflare.answers import Answer, parse
 from apps.cloudflare.associations import Associations
 from apps.cloudflare.certificates import Certificates
-from apps.cloudflare.errors import CloudflareError, RateLimited, Unauthorized, Unreachable
+from apps.cloudflare.errors import (
+    BodyTooLarge,
+    CloudflareError,
+    DeadlineExceeded,
+    RateLimited,
+    Unauthorized,
+    Unreachable,
+    Unreadable,
+)
 from apps.cloudflare.exchange import FAULTS, Exchange, meaning
 from apps.cloudflare.headers import ratelimit, ray_of
 from apps.cloudflare.refusals import refusal
@@ -29,11 +37,15 @@ from apps.outbound.transport import DEADLINE, DeadlineTransport
 USER_AGENT = "byoca-portal/1"
 MAX_BODY_BYTES = 5 * 1024 * 1024
 
+Health = Literal["answered", "down", "unclear"]
+
 
 @dataclass(frozen=True)
 class CallRecord:
     """What one call was, without anything secret. Durations in seconds; `status` is 0 when no answer came.
 
+    `health`: "down" when Cloudflare was not reached, hung up, took too long or failed (5xx); "answered" when it said
+    something that could be read, a refusal too; "unclear" for anything else.
     `ratelimit_*` come from the answer's headers; `retry_after_s` is set when the call was refused for its rate.
     """
 
@@ -47,6 +59,7 @@ class CallRecord:
     ratelimit_quota: int | None = None
     ratelimit_window_s: int | None = None
     retry_after_s: float | None = None
+    health: Health = "answered"
 
 
 class Client:
@@ -195,4 +208,11 @@ def _record(
         ratelimit_quota=limit.quota,
         ratelimit_window_s=limit.window_s,
         retry_after_s=outcome.retry_after_s if isinstance(outcome, RateLimited) else None,
+        health=_health(exchange.status, outcome),
     )
+
+
+def _health(status: int, outcome: Answer | CloudflareError) -> Health:
+    if status == 0 or status >= 500 or isinstance(outcome, DeadlineExceeded):
+        return "down"
+    return "unclear" if isinstance(outcome, Unreadable | BodyTooLarge) else "answered"

@@ -6,6 +6,7 @@ CloudflareError
 ├── DeadlineExceeded     the whole call took too long: outcome unknown
 ├── BodyTooLarge         the answer is longer than any real one
 ├── Unreadable           an answer that is none: HTML, broken JSON, wrong types, a connection that broke off
+│   └── NotRehearsed     a dry run was answered as if it had been a write
 ├── RateLimited          429
 ├── Unauthorized         the token is unknown, revoked or expired
 ├── PermissionMissing    the token lacks a permission
@@ -86,6 +87,10 @@ class Unreadable(CloudflareError):
 
     retryable = True
     outcome: Outcome = "unknown"
+
+
+class NotRehearsed(Unreadable):
+    """A dry run was answered as if it had been a write, and may have been one."""
 
 
 class RateLimited(CloudflareError):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from apps.cloudflare.errors import NotFoundAtEdge, Unreadable
+from apps.cloudflare.errors import NotFoundAtEdge, NotRehearsed
 from apps.cloudflare.records import Caller, flag, identifier, listing, mapping, segment, text
 
 PHASE = "http_request_firewall_custom"
@@ -95,7 +95,7 @@ class Rules:
             return _ruleset(result)
         if result is not None:
             # A proxy that drops the query string turns a rehearsal into a write: then a ruleset comes back.
-            raise Unreadable(
+            raise NotRehearsed(
                 "A rehearsal came back as if the change had been made. The zone's custom rules may have changed. "
                 "Look at them, and at what may drop the query string on the way to Cloudflare."
             )

@@ -34,6 +34,9 @@ class Account(models.Model):
     slot_limit = models.PositiveSmallIntegerField(default=5)
     call_limit = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: BYOCA_CALL_LIMIT")
     call_share_percent = models.PositiveSmallIntegerField(default=50)
+    ca_writes_refused_at = models.DateTimeField(
+        null=True, blank=True, help_text="Its token may read, and not write CAs"
+    )
     scope_check = models.JSONField(default=list)
     scope_checked_at = models.DateTimeField(null=True, blank=True)
     quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
@@ -154,6 +157,12 @@ class CallBudget(models.Model):
     pause_reason = models.TextField(blank=True)
     published_limit = models.PositiveIntegerField(null=True, blank=True)
     counts = models.JSONField(default=dict)
+    # The circuit breaker (`budget/breaker.py`).
+    faults = models.PositiveIntegerField(default=0, help_text="Calls in a row without an answer")
+    faults_of = models.CharField(max_length=32, blank=True, help_text="The one zone they were about, or *")
+    open_since = models.DateTimeField(null=True, blank=True)
+    failed_trials = models.PositiveIntegerField(default=0)
+    trial_until = models.DateTimeField(null=True, blank=True)
 
     def __str__(self) -> str:
         return f"Budget {self.token_hash[:8]}"

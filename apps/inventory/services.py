@@ -70,8 +70,8 @@ def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
     account.token_state = Account.TokenState.UNKNOWN
-    account.scope_checked_at = None
-    account.save(update_fields=["token_encrypted", "token_state", "scope_checked_at"])
+    account.scope_checked_at = account.ca_writes_refused_at = None
+    account.save(update_fields=["token_encrypted", "token_state", "scope_checked_at", "ca_writes_refused_at"])
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:token_replaced", subject=subject, account=account.pk)
     make_all_due(account)
@@ -181,7 +181,8 @@ def store_account_read(
     fresh = _store_zones(by, account, list(zones), now)
     _store_certificates(account, list(certificates))
     account.read_at, account.failing_since, account.last_error = now, None, ""
-    account.token_state = Account.TokenState.WORKING
+    # That it reads says nothing of a token that was refused when it had to write.
+    account.token_state = Account.TokenState.BROKEN if account.ca_writes_refused_at else Account.TokenState.WORKING
     account.save(update_fields=["read_at", "failing_since", "last_error", "token_state"])
     return fresh
 
@@ -232,6 +233,13 @@ def store_account_failure(*, account: Account, error: str, token_broken: bool) -
     if token_broken:
         account.token_state = Account.TokenState.BROKEN
     account.save(update_fields=["failing_since", "last_error", "token_state"])
+
+
+@transaction.atomic
+def store_ca_write_refusal(*, account: Account, at: datetime | None) -> None:
+    """Keep when Cloudflare refused the token as it had to upload or delete a CA; None once it may."""
+    account.ca_writes_refused_at = at
+    account.save(update_fields=["ca_writes_refused_at"])
 
 
 @transaction.atomic

@@ -25,7 +25,7 @@ from apps.errors import PortalError
 from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, Zone
-from apps.inventory.services import store_account_failure, store_account_read
+from apps.inventory.services import store_account_failure, store_account_read, store_ca_write_refusal
 from apps.inventory.token_check import CALLS as TOKEN_CHECK_CALLS
 from apps.inventory.token_check import check_token, store_scope_check
 from apps.inventory.watermark import check_history
@@ -39,6 +39,7 @@ from apps.reconcile.observe import WORKER
 log = structlog.get_logger(__name__)
 
 CHECK_TOKEN_EVERY = timedelta(days=1)
+TRY_TOKEN_EVERY = timedelta(hours=1)
 
 
 def run_account(account_id: UUID) -> None:
@@ -88,18 +89,26 @@ def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> flo
     client.gate.reserve(2)
     zones = client.zones.list(account.cloudflare_id)
     match(account, read_account(client, account, zones))
-    if hold_on_account(account.pk) or not check_history():
+    if hold_on_account(account.pk) or _refused_of_late(account) or not check_history():
         return None
     writer = CaWriter(client, account, lease)
     waits = [writer.upload(ca) for ca in _in_state(account, CaState.QUEUED, CaState.PUSHING)]
     waits += [writer.delete(ca) for ca in _in_state(account, CaState.DELETING)]
     if waits:
+        if account.ca_writes_refused_at:
+            store_ca_write_refusal(account=account, at=None)
         try:
             # What was written, and what a full account holds instead (1489), is read again at once.
             match(account, read_account(client, account, zones))
         finally:
             writer.tell_refused()
     return min((wait for wait in waits if wait is not None), default=None)
+
+
+def _refused_of_late(account: Account) -> bool:
+    """Whether the token was refused when it had to write a CA: another try each hour, and at once with another one."""
+    refused_at = account.ca_writes_refused_at
+    return refused_at is not None and timezone.now() - refused_at < TRY_TOKEN_EVERY
 
 
 def _in_state(account: Account, *states: CaState) -> list[CertificateAuthority]:

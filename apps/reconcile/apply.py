@@ -4,17 +4,19 @@ A list goes out only over a reading of the same list in the same lease that is a
 an older one is read again, and if the list is not the one the plan was made from, nothing is sent and the next run
 plans afresh. After each write it is read back and compared as a set. Right before every write the lease is asked for
 again, with room for one whole call, and so is whether writing is allowed. So a list costs three calls in all, the
-rules three: read, write, read back; several rule writes are tried first (`dry_run.py`).
+rules three: read, write, read back. Rules that Cloudflare has not accepted yet are tried before the first write of
+all (`dry_run.py`), so that a refusal leaves lists and rules as they were.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from enum import StrEnum
 
 from django.conf import settings
 
-from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge, RateLimited, Rejected
+from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge, NotRehearsed, RateLimited, Rejected
 from apps.cloudflare.rules import Ruleset
 from apps.errors import PortalError
 from apps.inventory.budget.gate import BudgetExhausted
@@ -24,7 +26,7 @@ from apps.outbox.services import Lease, holds
 from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.rule import is_ours
-from apps.reconcile.dry_run import calls_of_tries, refused_first, rule_write, tries_before_sending, try_rules
+from apps.reconcile.dry_run import calls_of_tries, refused_first, rule_write, try_rules
 from apps.reconcile.edge import EdgeClient, Observation, observed_zone, revision_of, rule_states
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import store_own_rules
@@ -49,10 +51,14 @@ class LeaseLost(PortalError):
 READ_FRESH_S = 5.0
 
 
-def calls_of(plan: PurePlan) -> int:
+# Rule writes to try before the plan is sent.
+Tries = Sequence[AddRule | EditRule]
+
+
+def calls_of(plan: PurePlan, tries: Tries) -> int:
     """How many calls a plan takes when nothing comes in between."""
     calls = sum(len(step.cas) if isinstance(step, ReadBackLists) else 1 for step in plan.steps)
-    return calls + calls_of_tries(tries_before_sending(plan))
+    return calls + calls_of_tries(tries)
 
 
 class Applier:
@@ -71,16 +77,16 @@ class Applier:
         self.observation = observation
         self.ruleset: Ruleset | None = observation.ruleset
         self.expected: dict[str, frozenset[str]] = {}
-        self.to_try: list[AddRule | EditRule] = []
         self.seen = {key: (names, observation.clock) for key, names in observation.zone.lists.items()}
 
-    def run(self, stored: Plan, plan: PurePlan) -> Outcome:
-        """Apply every step. Raises CloudflareError with the failed step marked; the plan stays open then.
+    def run(self, stored: Plan, plan: PurePlan, tries: Tries) -> Outcome:
+        """Try `tries`, then apply every step. Raises CloudflareError with the failed step marked; the plan stays open.
 
         Raises BudgetExhausted when another process was asked to pause meanwhile, RateLimited when this one was.
         """
         rows = list(stored.steps.all())
-        self.to_try = tries_before_sending(plan)
+        if tries:
+            self._try_rules(tries, rows[plan.steps.index(tries[0])])
         for row, step in zip(rows, plan.steps, strict=True):
             start_step(row)
             try:
@@ -166,7 +172,6 @@ class Applier:
 
     def _write_rule(self, step: AddRule | EditRule | DeleteRule) -> Outcome:
         self._may_write()
-        self._try_rules()
         zone_id, rules = self.zone.cloudflare_id, self.client.rules
         if isinstance(step, AddRule) and self.ruleset is None:
             # POST, never PUT: if somebody else made the entry point meanwhile this fails instead of replacing it.
@@ -182,17 +187,21 @@ class Applier:
         store_own_rules(self.zone, self.ruleset)
         return Outcome.APPLIED
 
-    def _try_rules(self) -> None:
-        """Before the first of several: a rule that Cloudflare refuses must not leave half of them behind."""
-        steps, self.to_try = self.to_try, []
-        if not steps:
-            return
+    def _try_rules(self, tries: Tries, row: PlanStep) -> None:
+        """A rule that Cloudflare refuses must leave nothing of the plan behind. `row` is the first of the rule writes.
+
+        It asks as a write does: a try that a proxy mistakes for a write would be one.
+        """
         try:
-            try_rules(self.client, self.zone, self.ruleset, steps)
+            self._may_write()
+            try_rules(self.client, self.zone, self.ruleset, tries)
         except Rejected as error:
-            raise refused_first(error) from None
-        # Trying took a while: what was true before it is asked again.
-        self._may_write()
+            end_step(row, PlanStep.State.FAILED, ray=error.ray, error=refused_first(error).message)
+            raise
+        except PortalError as error:
+            state = PlanStep.State.UNKNOWN if isinstance(error, NotRehearsed) else PlanStep.State.NOT_STARTED
+            end_step(row, state, error=error.message)
+            raise
 
     def _ruleset_id(self) -> str:
         if self.ruleset is None:

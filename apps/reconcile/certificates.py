@@ -35,6 +35,7 @@ from apps.errors import Conflict
 from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, EdgeList, Zone
+from apps.inventory.services import store_ca_write_refusal
 from apps.outbox.services import Lease, holds
 from apps.reconcile.edge import EdgeClient
 from apps.reconcile.faults import LISTING_LAG, backoff_s
@@ -89,10 +90,10 @@ class CaWriter:
         except AlreadyExists:
             return self._exists(ca)
         except HELD_BACK as error:
-            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False, attempted=False)
+            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False, attempted=False, held_back=True)
             raise
         except OF_THE_ACCOUNT as error:
-            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False)
+            self._token_refused(ca, error)
             raise
         except SlotsExhausted as error:
             end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False)
@@ -175,10 +176,10 @@ class CaWriter:
         except (AlreadyDeleted, NotFoundAtEdge):
             pass
         except HELD_BACK as error:
-            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False, attempted=False)
+            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False, attempted=False, held_back=True)
             raise
         except OF_THE_ACCOUNT as error:
-            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=False)
+            self._token_refused(ca, error)
             raise
         except CloudflareError as error:
             if error.outcome != "unknown" and not error.retryable:
@@ -207,6 +208,13 @@ class CaWriter:
                 names = ", ".join(sorted(left)[:5])
                 return f"{len(left)} hostnames in {zone.name} still use it at the edge: {names}. Remove them first."
         return ""
+
+    def _token_refused(self, ca: CertificateAuthority, error: CloudflareError) -> None:
+        """Not the CA's fault, so no attempt of it; and no other is sent with a token that may not write."""
+        words = f"{error.message} The portal tries again with another token, or in an hour."
+        with transaction.atomic():
+            store_ca_write_refusal(account=self.account, at=timezone.now())
+            end_write(by=WORKER, ca_id=ca.pk, why=words, unknown=False, attempted=False)
 
     def _may_write(self) -> bool:
         """The last question before each write: is the lease still ours, and is writing still allowed?"""

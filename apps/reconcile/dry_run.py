@@ -1,30 +1,50 @@
 """Rule writes tried at Cloudflare before any of them is made: `dry_run` validates and keeps nothing.
 
-A plan is tried when it is made, so that people see a refusal before they approve. When it is sent, only a batch of
-several rule writes is tried again: of a single one, a refusal by the write itself leaves as little behind, and the
-call is saved (three per zone: read, write, read back).
+A plan is tried when it is made, so that people see a refusal before they approve; what came of it is kept with the
+plan. When it is sent, its rules are tried before the zone's first write, lists included. One case goes without: a
+single rule write in which everything was accepted when its requests were planned. That call is saved (three per
+zone: read, write, read back).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import structlog
 
 from apps.cloudflare.client import Client
 from apps.cloudflare.errors import CloudflareError, PermissionMissing, Rejected
 from apps.cloudflare.rules import Ruleset, RuleWrite
+from apps.coverage.models import CoverageRequest
+from apps.coverage.selectors import current_plan
 from apps.errors import PortalError
 from apps.inventory.holds import hold_on_zone
 from apps.inventory.models import Zone
-from apps.planning.plan import AddRule, EditRule, Plan
-from apps.planning.rule import DesiredRule
+from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan
+from apps.planning.rule import DesiredRule, hostnames_in, pins_in
 from apps.reconcile.foreign import marked
+from apps.reconcile.models import Plan as Change
 
 log = structlog.get_logger(__name__)
 
 # A page waits for the tries of its plan; one refusal is all it takes.
 MOST_IN_PREVIEW = 4
+
+
+ACCEPTED, REFUSED, NOT_TRIED = "accepted", "refused", "not_tried"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came of the dry run of one zone's rules. `reason` says why they were refused, or not tried."""
+
+    outcome: str
+    reason: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        return asdict(self)
 
 
 def rule_write(rule: DesiredRule) -> RuleWrite:
@@ -37,10 +57,51 @@ def tried_steps(plan: Plan) -> list[AddRule | EditRule]:
     return [step for step in plan.steps if isinstance(step, AddRule | EditRule)]
 
 
-def tries_before_sending(plan: Plan) -> list[AddRule | EditRule]:
-    """What is tried again right before the plan's rules are written: nothing when there is one write only."""
+def tries_before_sending(plan: Plan, zone: Zone, requests: Sequence[CoverageRequest]) -> list[AddRule | EditRule]:
+    """What is tried right before the plan is sent for these requests; nothing where all of it was accepted before.
+
+    That is so for one rule write alone, when the newest plan of each request was accepted in this zone, and together
+    they named every hostname, every pin and the action of the rule that is sent. What came into the rule in another
+    way (a break-glass, changed issuers, a request that is done) was not tried with them. Nor is an earlier try
+    believed once a change of the zone was refused: its retry would find that out after the lists were sent.
+    """
     steps = tried_steps(plan)
-    return steps if len(steps) > 1 else []
+    writes = [step for step in plan.steps if isinstance(step, AddRule | EditRule | DeleteRule)]
+    last = Change.objects.filter(zone=zone).order_by("-number").first()
+    if not steps or len(writes) > 1 or (last and last.state == Change.State.FAILED):
+        return steps
+    rule = steps[0].rule
+    return [] if _parts(rule.action, rule.expression) <= _accepted(zone, requests) else steps
+
+
+def _accepted(zone: Zone, requests: Iterable[CoverageRequest]) -> frozenset[tuple[str, str]]:
+    """The parts of the rules that these requests' plans had accepted; none if those of one request were not."""
+    known: set[tuple[str, str]] = set()
+    for request in requests:
+        planned = current_plan(request)
+        found = _document_of(zone, planned.document) if planned else None
+        if found is None:
+            return frozenset()
+        rules = [rule for rule in found["rules"] if rule["after"]]
+        if rules and (found.get("dry_run") or {}).get("outcome") != ACCEPTED:
+            return frozenset()
+        for rule in rules:
+            known |= _parts(rule["action"], rule["after"])
+    return frozenset(known)
+
+
+def _document_of(zone: Zone, document: dict[str, Any]) -> dict[str, Any] | None:
+    return next((row for row in document["zones"] if row["zone_id"] == str(zone.pk)), None)
+
+
+def _parts(action: str, expression: str) -> set[tuple[str, str]]:
+    """What a rule of ours says: its action, each hostname, and each pin, or that it has none."""
+    pins = pins_in(expression)
+    return {
+        ("action", action),
+        *(("hostname", name) for name in hostnames_in(expression)),
+        *(("pin", ski) for ski in ({""} if pins is None else pins)),
+    }
 
 
 def calls_of_tries(steps: Sequence[AddRule | EditRule]) -> int:
@@ -63,24 +124,29 @@ def try_rules(client: Client, zone: Zone, ruleset: Ruleset | None, steps: Sequen
             client.rules.edit(zone.cloudflare_id, ruleset.id, step.rule_id, rule, dry_run=True)
 
 
-def refusal_of(client: Client, zone: Zone, ruleset: Ruleset | None, plan: Plan) -> str:
-    """Why Cloudflare would refuse the rules of this plan, in its words; "" when it would not, or nobody can tell.
+def trial_of(client: Client, zone: Zone, ruleset: Ruleset | None, plan: Plan) -> Trial | None:
+    """What Cloudflare says of the rules of this plan; None when there is none that it could refuse.
 
     Nothing is tried while writes to the zone are held back: a try that a proxy mistakes for a write would be one.
     """
-    steps = tried_steps(plan)[:MOST_IN_PREVIEW]
-    if not steps or hold_on_zone(zone.pk):
-        return ""
+    steps = tried_steps(plan)
+    if not steps:
+        return None
+    if hold := hold_on_zone(zone.pk):
+        return Trial(NOT_TRIED, hold.sentence)
     try:
-        try_rules(client, zone, ruleset, steps)
+        try_rules(client, zone, ruleset, steps[:MOST_IN_PREVIEW])
     except (Rejected, PermissionMissing) as error:
-        return f"Cloudflare would refuse a rule of {zone.name}. {error.message}"
+        return Trial(REFUSED, f"Cloudflare would refuse a rule of {zone.name}. {error.message}")
     except PortalError as error:
         log.warning("rules_not_tried", zone=zone.name, error=error.message)
-    return ""
+        return Trial(NOT_TRIED, error.message)
+    if len(steps) > MOST_IN_PREVIEW:
+        return Trial(NOT_TRIED, f"A page tries {MOST_IN_PREVIEW} rule writes, and this plan has {len(steps)}.")
+    return Trial(ACCEPTED)
 
 
 def refused_first(error: CloudflareError) -> CloudflareError:
-    """The same refusal, said to be that of a dry run: no rule was written."""
-    error.message = f"No rule was written: a dry run of all of them was refused. {error.message}"
+    """The same refusal, said to be that of a dry run: nothing was written."""
+    error.message = f"Nothing was written: a dry run of the rules was refused. {error.message}"
     return error

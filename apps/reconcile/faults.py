@@ -59,10 +59,10 @@ def held_back_s(error: PortalError) -> float | None:
 
 
 def try_again(lease: Lease, how: Handling, error: PortalError) -> None:
-    """End a failed run, to read again later. Reading is never given up: where others would park, the count of attempts
-    begins again, so that only runs that were cut off can exhaust it."""
+    """End a failed run, to read again later. Reading is never given up: where others would park, and while the token is
+    refused, the count of attempts begins again, so that only runs that were cut off can exhaust it."""
     delay_s = max(settings.BYOCA_SWEEP_INTERVAL_S, GIVEN_UP_S) if how.park else how.delay_s
-    defer(lease, delay_s=delay_s, error=error.message, forget_attempts=how.park)
+    defer(lease, delay_s=delay_s, error=error.message, forget_attempts=how.park or how.token_broken)
 
 
 def backoff_s(attempts: int) -> float:

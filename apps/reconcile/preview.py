@@ -16,17 +16,19 @@ from apps.planning.guards import Removal
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
 from apps.planning.rule import is_pinned
 from apps.planning.state import ObservedZone
+from apps.reconcile.dry_run import REFUSED as TRIAL_REFUSED
+from apps.reconcile.dry_run import Trial
 from apps.reconcile.forecast import REFUSED, dry_run_guard, zone_guards
 from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.observe import revision_key
 
 
 def request_document(
-    request: CoverageRequest, observed: Mapping[Zone, ObservedZone], refused: Mapping[Zone, str]
+    request: CoverageRequest, observed: Mapping[Zone, ObservedZone], trials: Mapping[Zone, Trial | None]
 ) -> dict[str, Any]:
     """The plan document (docs/plans.md) of a request over the zones it touches.
 
-    `refused` has Cloudflare's words on the rules of a zone, from a dry run; "" where it has nothing against them.
+    `trials` is what came of a dry run of each zone's rules; None where there is nothing to try.
     """
     names = set(request.hostnames.values_list("hostname", flat=True))
     labels = ca_labels(request.account)
@@ -34,9 +36,10 @@ def request_document(
     earlier: list[Removal] = []
     for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
         plan = diff(desired_with(zone, request), state, heal=False)
-        zones.append(_zone_document(zone, plan, labels))
+        trial = trials.get(zone)
+        zones.append({**_zone_document(zone, plan, labels), "dry_run": trial.to_dict() if trial else None})
         guards += zone_guards(zone, plan, state, earlier, labels)
-        guards += [dry_run_guard(zone, words)] if (words := refused.get(zone)) else []
+        guards += [dry_run_guard(zone, trial.reason)] if trial and trial.outcome == TRIAL_REFUSED else []
         effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
     leaving = sum(effect["operation"] == "dissociate" for effect in effects)
     loses = _losing_check(request, observed)
@@ -59,7 +62,11 @@ def request_document(
 
 
 def document_digest(request: CoverageRequest, number: int, document: Mapping[str, Any]) -> str:
-    """SHA-256 over the plan's number, effects and full lists: an approval for one plan fits no other."""
+    """SHA-256 over the plan's number, effects and full lists and rules: an approval for one plan fits no other.
+
+    What came of the dry run is not in it: people approve what will be sent, and a try that comes later or ends
+    otherwise changes nothing of that.
+    """
     content = {
         "request": request.pk,
         "number": number,

@@ -27,7 +27,7 @@ from apps.inventory.models import Zone
 from apps.inventory.services import store_zone_failure
 from apps.planning.diff import diff
 from apps.planning.state import ObservedZone
-from apps.reconcile.dry_run import refusal_of
+from apps.reconcile.dry_run import Trial, trial_of
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, read_zone
 from apps.reconcile.faults import held_back_s
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
@@ -103,17 +103,17 @@ def plan_request(
         # Without its list the plan would say that nothing is sent.
         raise EdgeFault(f"Cloudflare does not list {request.ca.name} yet. The plan is built as soon as it does.")
     observed: dict[Zone, ObservedZone] = {}
-    refused: dict[Zone, str] = {}
+    trials: dict[Zone, Trial | None] = {}
     with client_for(request.account, deadline_s=deadline_s, purpose=Purpose.CHANGE) as client:
         for zone in zones:
             observation = _observe(client, zone, keys)
             observed[zone] = observation.zone
             plan = diff(desired_with(zone, request), observation.zone, heal=False)
-            refused[zone] = refusal_of(client, zone, observation.ruleset, plan)
+            trials[zone] = trial_of(client, zone, observation.ruleset, plan)
     with transaction.atomic():
         if first_only and locked_request(request_id).state != RequestState.PLANNING:
             return RequestPlan.objects.filter(request_id=request_id).latest("number")
-        document = request_document(request, observed, refused)
+        document = request_document(request, observed, trials)
         number = request.plans.count() + 1
         return store_request_plan(
             by=by,

@@ -26,6 +26,7 @@ from apps.outbox.services import Lease, claim, park, postpone, settle
 from apps.planning.guards import check
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
+from apps.reconcile.dry_run import tries_before_sending
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.gatekeeping import Admitted, Gatekeeper
@@ -95,7 +96,10 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
     requests = in_flight_requests(zone)
-    admitted = Gatekeeper(zone, observation.zone, requests).admit() if requests else _healing(zone, keys, observation)
+    admitted = Gatekeeper(zone, observation.zone, requests).admit() if requests else Admitted(None)
+    if admitted.plan is None:
+        # A request that waits, for an override or for its CA, keeps nothing from being put back.
+        admitted = _healing(zone, keys, observation)
     if admitted.plan is None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
@@ -123,13 +127,14 @@ def _send(
         settle(lease, next_in_s=_next_in_s(zone))
         return
     requests = list(admitted.requests)
-    client.gate.reserve(calls_of(plan))
+    tries = tries_before_sending(plan, zone, requests)
+    client.gate.reserve(calls_of(plan, tries))
     with transaction.atomic():
         stored = store_plan(zone=zone, plan=plan, requests=requests)
         use_overrides(by=WORKER, overrides=admitted.overrides, change_id=stored.pk)
     begin_applying(by=WORKER, request_ids=[request.pk for request in requests])
     applier = Applier(client=client, zone=zone, lease=lease, keys=keys, observation=observation)
-    outcome = applier.run(stored, plan)
+    outcome = applier.run(stored, plan, tries)
     if outcome is Outcome.APPLIED:
         store_observation(zone, applier.observed(), keys)
         settle(lease, next_in_s=0.0 if admitted.look_again else _next_in_s(zone))

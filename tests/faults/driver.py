@@ -232,6 +232,15 @@ class Driver:
         )
         return [int(word) for word in listed.stdout.split()]
 
+    def family(self, name: str) -> list[int]:
+        """A part and every process below it."""
+        listed = subprocess.run(["ps", "-eo", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
+        pairs = [(int(pid), int(parent)) for pid, parent in map(str.split, listed.splitlines())]
+        found = [self.part(name)]
+        for pid in found:
+            found += [child for child, parent in pairs if parent == pid]
+        return found
+
     def caller(self, hold: dict[str, Any]) -> int:
         """The process that made a parked call, by the port it calls from."""
         inode = _inode_of(int(hold["peer_port"]))

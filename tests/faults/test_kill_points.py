@@ -9,8 +9,9 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import Thread
 from typing import Any
@@ -27,6 +28,8 @@ ZONE = "northwind.example"
 # Rules are made in zones without any, so that each push makes one.
 RULE_ZONES = [f"rule-{number}.example" for number in range(20)]
 NAMES = itertools.count(1)
+# Nothing is proved by this time; it lets whoever would take over do so.
+LONGER_THAN_A_LEASE_S = 8.0
 # Where a call is parked, and what becomes of it.
 POINTS = [
     ("K3", "GET", "before_apply", False),
@@ -128,9 +131,8 @@ def test_a_worker_is_killed(
 
 @pytest.mark.parametrize(("point", "call", "at", "applied"), POINTS, ids=IDS)
 def test_a_worker_is_stopped_for_longer_than_its_lease(
-    driver: Driver, ca: dict[str, Any], parked: list[dict[str, Any]], point: str, call: str, at: str, applied: bool
+    push: Push, parked: list[dict[str, Any]], point: str, call: str, at: str, applied: bool
 ) -> None:
-    push = _push(driver, ca, "rule" if point.startswith("K6") else "list")
     hold = push.park(call, at)
     parked.append(hold)
     with push.driver.stopped(push.driver.caller(hold)):
@@ -200,6 +202,36 @@ def serves(driver: Driver) -> bool:
         return False
 
 
+def test_k0_the_web_is_stopped_with_the_approval_open(driver: Driver, ca: dict[str, Any]) -> None:
+    push = _push(driver, ca, "list")
+    with driver.portal.api("engineer2") as api, ExitStack() as later:
+        path, body = f"/requests/{push.row['id']}/approve/", {"digest": push.row["digest"]}
+        asking = Thread(target=api.post, args=(path,), kwargs={"json": body, "timeout": 60})
+        with nothing_commits(driver.portal):
+            asking.start()
+            asking.join(1.5)
+            assert asking.is_alive(), "it waits for the commit"
+            later.enter_context(driver.stopped(*driver.family("web")))
+        time.sleep(LONGER_THAN_A_LEASE_S)
+        assert driver.puts(ZONE, push.since) == [], "what did not commit did not happen"
+        later.close()
+        asking.join()
+    # It commits when it wakes: nobody asks again.
+    push.converged()
+
+
+def test_k1_committed_and_stopped_before_it_enqueued(driver: Driver, ca: dict[str, Any]) -> None:
+    push = _push(driver, ca, "list")
+    with ExitStack() as later:
+        with driver.stopped(driver.broker_pid()):
+            driver.approve(push.row)
+            later.enter_context(driver.stopped(*driver.family("web")))
+        # No bell, no page: the tick finds what is due.
+        wait_for(lambda: push.hostname in driver.at_edge(ZONE, ca), within_s=60, saying="the hostname is at the edge")
+    wait_for(lambda: serves(driver), within_s=60, saying="the pages are back")
+    push.converged()
+
+
 def test_k1_committed_and_never_enqueued(driver: Driver, ca: dict[str, Any]) -> None:
     push = _push(driver, ca, "list")
     with driver.stopped(driver.broker_pid()):
@@ -218,35 +250,63 @@ def test_k2_enqueued_and_not_picked(driver: Driver, ca: dict[str, Any]) -> None:
     push.converged()
 
 
-def test_k8_verified_and_not_committed(driver: Driver, ca: dict[str, Any]) -> None:
+def test_k2_enqueued_and_stopped_before_it_is_picked(driver: Driver, ca: dict[str, Any]) -> None:
+    push = _push(driver, ca, "list")
+    with driver.stopped(*driver.family("worker")):
+        driver.approve(push.row)
+        time.sleep(LONGER_THAN_A_LEASE_S)
+        assert driver.puts(ZONE, push.since) == []
+    push.converged()
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_k8_verified_and_not_committed(driver: Driver, ca: dict[str, Any], how: str) -> None:
     push = _push(driver, ca, "list")
     verify = push.park("verify", "after_apply_before_reply")
     worker = driver.caller(verify)
-    with nothing_commits(driver.portal):
-        driver.edge.release(verify)
-        wait_for(lambda: not driver.edge.has_holds(), saying="the answer is out")
-        os.kill(worker, signal.SIGKILL)
+    with ExitStack() as later:
+        with nothing_commits(driver.portal):
+            driver.edge.release(verify)
+            wait_for(lambda: not driver.edge.has_holds(), saying="the answer is out")
+            if how == "kill":
+                os.kill(worker, signal.SIGKILL)
+            else:
+                later.enter_context(driver.stopped(worker))
+        push.converged()
+    quiet(push)
     push.converged()
     assert len([row for row in driver.puts(ZONE, push.since) if push.hostname in row["body"]]) == 1, "it reads first"
 
 
-def test_k9_committed_and_not_acknowledged(driver: Driver, ca: dict[str, Any]) -> None:
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_k9_committed_and_not_acknowledged(driver: Driver, ca: dict[str, Any], how: str) -> None:
     push = _push(driver, ca, "list")
     verify = push.park("verify", "after_apply_before_reply")
-    with driver.stopped(driver.broker_pid()):
-        driver.edge.release(verify)
-        driver.done(push.row)
-        driver.kill_worker()
+    with ExitStack() as later:
+        with driver.stopped(driver.broker_pid()):
+            driver.edge.release(verify)
+            driver.done(push.row)
+            if how == "kill":
+                driver.kill_worker()
+            else:
+                later.enter_context(driver.stopped(*driver.family("worker")))
+        if how == "stop":
+            time.sleep(LONGER_THAN_A_LEASE_S)
     quiet(push)
     push.converged()
     assert len([row for row in driver.puts(ZONE, push.since) if push.hostname in row["body"]]) == 1
 
 
-def test_k10_acknowledged(driver: Driver, ca: dict[str, Any]) -> None:
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_k10_acknowledged(driver: Driver, ca: dict[str, Any], how: str) -> None:
     push = _push(driver, ca, "list")
     driver.approve(push.row)
     push.converged()
-    driver.kill_worker()
+    if how == "kill":
+        driver.kill_worker()
+    else:
+        with driver.stopped(*driver.family("worker")):
+            time.sleep(LONGER_THAN_A_LEASE_S)
     quiet(push)
     push.converged()
     assert len([row for row in driver.puts(ZONE, push.since) if push.hostname in row["body"]]) == 1
@@ -257,6 +317,8 @@ UPLOADS = [
     ("kill", "K6-not-applied", "before_apply", False),
     ("kill", "K6-applied-late", "before_apply", True),
     ("kill", "K6-applied", "after_apply_before_reply", True),
+    ("stop", "K5", "mid_request_body", False),
+    ("stop", "K6-not-applied", "before_apply", False),
     ("stop", "K6-applied-late", "before_apply", True),
     ("stop", "K6-applied", "after_apply_before_reply", True),
 ]

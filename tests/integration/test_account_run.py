@@ -18,7 +18,7 @@ from apps.authorities.services import admit_ca, delete_ca, retry_ca
 from apps.errors import Conflict
 from apps.identity.permissions import Role
 from apps.inventory.models import Account, EdgeCertificate, Zone
-from apps.inventory.services import add_account, set_mode
+from apps.inventory.services import add_account, replace_token, set_mode
 from apps.outbox.models import OutboxEntry
 from apps.outbox.services import mark_due
 from apps.reconcile.accounts import run_account
@@ -283,8 +283,61 @@ def test_a_refused_certificate_fails_once_and_a_broken_token_stops_the_run(desk:
     desk.proxy.answer("POST", CERTIFICATES, 403, denied)
     desk.run(well=False)
     assert (state(ca), Account.objects.get().token_state) == ("pushing", "broken")
+    replace_token(by=SETUP, account_id=desk.account.pk, token=desk.edge.token)
     desk.run()
     assert (state(ca), Account.objects.get().token_state) == ("live", "working")
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_may_not_write_uses_up_no_attempt_and_is_not_tried_again_and_again(
+    desk: Desk, status: int, deleting: bool
+) -> None:
+    ca = desk.arrived() if deleting else desk.admit()
+    if deleting:
+        delete_ca(by=desk.engineer, ca_id=ca.pk, reason="Replaced")
+    method, path = ("DELETE" if deleting else "POST"), CERTIFICATES
+    began, done = ("deleting", "deleted") if deleting else ("pushing", "live")
+    denied = b'{"success": false, "errors": [{"code": 10000, "message": "Authentication error"}]}'
+    desk.proxy.answer(method, path, status, denied, times=-1)
+    since = desk.proxy.count(method, path)
+    desk.run(well=False)
+    for _ in range(12):
+        desk.run()
+    assert desk.proxy.count(method, path) - since == 1
+    assert (state(ca), ca.write_attempts, ca.write_sent_at) == (began, 0, None)
+    assert "another token, or in an hour" in ca.state_reason
+    assert Account.objects.get().token_state == "broken", "although it reads"
+    for hours in range(9):
+        Account.objects.update(ca_writes_refused_at=timezone.now() - timedelta(hours=1))
+        desk.run(well=False)
+        assert (state(ca), desk.proxy.count(method, path) - since) == (began, 2 + hours)
+    desk.proxy.clear()
+    desk.run()
+    assert state(ca) == began
+    replace_token(by=SETUP, account_id=desk.account.pk, token=desk.edge.token)
+    Account.objects.update(scope_checked_at=timezone.now())
+    desk.run_later(ca)
+    assert (state(ca), Account.objects.get().token_state) == (done, "working")
+
+
+def test_a_token_that_may_write_after_all_is_found_out_within_an_hour(desk: Desk) -> None:
+    ca = desk.admit()
+    denied = b'{"success": false, "errors": [{"code": 10000, "message": "Authentication error"}]}'
+    desk.proxy.answer("POST", CERTIFICATES, 403, denied)
+    desk.run(well=False)
+    Account.objects.update(ca_writes_refused_at=timezone.now() - timedelta(hours=1))
+    desk.run()
+    assert (state(ca), Account.objects.get().token_state) == ("live", "working")
+
+
+def test_a_refused_token_is_read_with_for_ever(desk: Desk) -> None:
+    desk.proxy.answer("GET", CERTIFICATES, 403, b'{"success": false, "errors": [{"code": 10000}]}', times=-1)
+    for _ in range(30):
+        desk.run(well=False)
+        OutboxEntry.objects.update(due_at=timezone.now())
+    entry = OutboxEntry.objects.get(kind="account")
+    assert (entry.attempts, entry.parked_at) == (0, None)
 
 
 def test_no_connection_is_no_lost_answer_and_is_tried_again_without_a_wait(desk: Desk) -> None:

@@ -68,6 +68,13 @@ class SlotLimitBodySerializer(StrictSerializer):
     reason = serializers.CharField()
 
 
+class HealingBodySerializer(StrictSerializer):
+    """Whether sweeps put back approved hostnames that somebody took off a list."""
+
+    enabled = serializers.BooleanField()
+    reason = serializers.CharField()
+
+
 class LimitsSerializer(serializers.Serializer[Any]):
     """How much may go from a zone's lists before a guard asks for an override."""
 

@@ -14,7 +14,7 @@ from apps.api.serializers.common import (
     StrictSerializer,
     ZoneRefSerializer,
 )
-from apps.reconcile.models import Drift, Plan, PlanStep
+from apps.reconcile.models import Drift, DriftIgnore, Plan, PlanStep
 from apps.reconcile.undo import undo_requests
 
 
@@ -91,6 +91,22 @@ class DriftQuerySerializer(AccountQuerySerializer):
     ignored = serializers.BooleanField(required=False, default=False)
 
 
+class DriftPicksSerializer(StrictSerializer):
+    """Differences of one account, by their ids in the list."""
+
+    account = serializers.CharField(
+        required=False,
+        help_text="Portal's or Cloudflare's id. May be left out when there is only one account.",
+    )
+    picks = serializers.ListField(child=serializers.IntegerField(min_value=1, max_value=2**63 - 1), max_length=1000)
+
+
+class DriftIgnoreBodySerializer(DriftPicksSerializer):
+    """What to set aside, and why."""
+
+    reason = serializers.CharField()
+
+
 class DriftSerializer(serializers.ModelSerializer[Drift]):
     """One difference. `ca` is null when the edge names a CA that the portal does not know."""
 
@@ -116,3 +132,26 @@ class DriftSerializer(serializers.ModelSerializer[Drift]):
     @extend_schema_field(serializers.CharField(allow_null=True))
     def get_ca_cloudflare_id(self, drift: Drift) -> str | None:
         return drift.ca_cloudflare_id or None
+
+
+class DriftIgnoreSerializer(serializers.ModelSerializer[DriftIgnore]):
+    """A difference that is set aside `until` then, or until it changes."""
+
+    drift = DriftSerializer()
+
+    class Meta:
+        model = DriftIgnore
+        fields = ("drift", "until", "reason", "ignored_by_label")
+        read_only_fields = fields
+
+
+class DriftIgnoredSerializer(serializers.Serializer[Any]):
+    """What was set aside. A pick that is not open any more is not among it."""
+
+    ignored = DriftIgnoreSerializer(many=True)
+
+
+class DriftShownSerializer(serializers.Serializer[Any]):
+    """What is among the open differences again. A pick that was not set aside is not among it."""
+
+    shown = DriftSerializer(many=True)

@@ -9,6 +9,7 @@ from apps.api.base import ApiView, operation
 from apps.api.lookups import account_named
 from apps.api.serializers.accounts import (
     AccountSerializer,
+    HealingBodySerializer,
     LimitsBodySerializer,
     SlotLimitBodySerializer,
     ZoneSerializer,
@@ -16,7 +17,7 @@ from apps.api.serializers.accounts import (
 from apps.api.serializers.common import AccountQuerySerializer, PageQuerySerializer
 from apps.inventory.limits import set_limits
 from apps.inventory.selectors import account_by_id, accounts, zone_by_reference, zones_of
-from apps.inventory.services import set_slot_limit
+from apps.inventory.services import set_healing, set_slot_limit
 
 
 class AccountsView(ApiView):
@@ -37,6 +38,17 @@ class SlotLimitView(ApiView):
     def put(self, request: Request, account_id: str) -> Response:
         body = self.body(request, SlotLimitBodySerializer)
         account = set_slot_limit(by=self.actor(request), account_id=account_by_id(account_id).pk, **body)
+        return Response(AccountSerializer(account).data)
+
+
+class HealingView(ApiView):
+    @operation(
+        "accounts_healing", tag="accounts", summary="Switch healing of missing hostnames on or off",
+        body=HealingBodySerializer, answer=AccountSerializer, errors=(400, 403, 404),
+    )  # fmt: skip
+    def put(self, request: Request, account_id: str) -> Response:
+        body = self.body(request, HealingBodySerializer)
+        account = set_healing(by=self.actor(request), account_id=account_by_id(account_id).pk, **body)
         return Response(AccountSerializer(account).data)
 
 

@@ -10,7 +10,16 @@ from rest_framework.response import Response
 
 from apps.api.base import ApiView, operation
 from apps.api.lookups import account_named
-from apps.api.serializers.changes import ChangeSerializer, DriftQuerySerializer, DriftSerializer, UndoBodySerializer
+from apps.api.serializers.changes import (
+    ChangeSerializer,
+    DriftIgnoreBodySerializer,
+    DriftIgnoredSerializer,
+    DriftPicksSerializer,
+    DriftQuerySerializer,
+    DriftSerializer,
+    DriftShownSerializer,
+    UndoBodySerializer,
+)
 from apps.api.serializers.coverage import (
     AsOfQuerySerializer,
     AsOfSerializer,
@@ -20,6 +29,7 @@ from apps.api.serializers.coverage import (
     HostnameSerializer,
 )
 from apps.api.serializers.requests import UndoSerializer
+from apps.reconcile.drift_services import ignore_drift, show_drift
 from apps.reconcile.history import as_of
 from apps.reconcile.selectors import change_by_id, drift_open, hostname_detail, hostname_rows
 from apps.reconcile.undo import undo_change
@@ -71,6 +81,32 @@ class DriftView(ApiView):
         account = account_named(query.get("account"))
         rows = drift_open(account, **{name: value for name, value in query.items() if name not in PAGING})
         return self.paged(request, rows, DriftSerializer)
+
+
+class DriftIgnoreView(ApiView):
+    @operation(
+        "drift_ignore", tag="coverage", summary="Set differences aside for seven days",
+        body=DriftIgnoreBodySerializer, answer=DriftIgnoredSerializer, status=201, errors=(400, 403, 404),
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        body = self.body(request, DriftIgnoreBodySerializer)
+        account = account_named(body.get("account"))
+        made = ignore_drift(
+            by=self.actor(request), account=account, drift_ids=body["picks"], reason=body["reason"]
+        )  # fmt: skip
+        return Response(DriftIgnoredSerializer({"ignored": made}).data, status=status.HTTP_201_CREATED)
+
+
+class DriftShowView(ApiView):
+    @operation(
+        "drift_show", tag="coverage", summary="Put differences that were set aside back among the others",
+        body=DriftPicksSerializer, answer=DriftShownSerializer, errors=(400, 403, 404),
+    )  # fmt: skip
+    def post(self, request: Request) -> Response:
+        body = self.body(request, DriftPicksSerializer)
+        account = account_named(body.get("account"))
+        shown = show_drift(by=self.actor(request), account=account, drift_ids=body["picks"])
+        return Response(DriftShownSerializer({"shown": shown}).data)
 
 
 class ChangeView(ApiView):

@@ -1,4 +1,4 @@
-"""The pause after a 429, and the window while Redis does not answer: one row per token, in the database's time."""
+"""Pauses of every call, and the window while Redis does not answer: one row per token, in the database's time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def budget_row(token_hash: str) -> tuple[CallBudget, datetime]:
 def take(token_hash: str, ask: Ask) -> float:
     """As `Window.take`."""
     with transaction.atomic():
-        row, now = _locked(token_hash)
+        row, now = locked_row(token_hash)
         window = _window(row)
         wait_s = window.take(now.timestamp(), ask)
         if wait_s <= 0:
@@ -37,7 +37,7 @@ def take(token_hash: str, ask: Ask) -> float:
 def note(token_hash: str, told: Told) -> None:
     """As `Window.note`."""
     with transaction.atomic():
-        row, now = _locked(token_hash)
+        row, now = locked_row(token_hash)
         window = _window(row)
         window.note(now.timestamp(), told)
         _keep(row, window)
@@ -56,7 +56,8 @@ def publish_limit(token_hash: str, limit: int) -> None:
     CallBudget.objects.filter(pk=token_hash).update(published_limit=limit)
 
 
-def _locked(token_hash: str) -> tuple[CallBudget, datetime]:
+def locked_row(token_hash: str) -> tuple[CallBudget, datetime]:
+    """As `budget_row`, locked until the transaction ends."""
     budget_row(token_hash)
     rows = CallBudget.objects.select_for_update().annotate(now=Now(output_field=DateTimeField()))
     row = rows.get(pk=token_hash)

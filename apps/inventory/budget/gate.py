@@ -2,7 +2,7 @@
 
 Cloudflare counts 1,200 calls in five minutes per token, dashboard included, and refuses *every* call for five minutes
 after that: a loop that runs wild would lock the people at the dashboard out as well. So the portal keeps to a share
-of the limit, people go before sweeps, and one 429 pauses every process.
+of the limit, people go before sweeps, and one 429 pauses every process. So does a far side that is down (`breaker.py`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from django.utils.crypto import salted_hmac
 
 from apps.cloudflare.client import CallRecord
 from apps.errors import EdgeFault
-from apps.inventory.budget import database_counter
+from apps.inventory.budget import breaker, database_counter
 from apps.inventory.budget.redis_counter import RedisSilent, redis_counter
 from apps.inventory.budget.window import SLOTS, WINDOW_S, Ask, Told
 from apps.inventory.credentials import CredentialUnreadable
-from apps.inventory.models import Account
+from apps.inventory.models import Account, CallBudget
 from apps.inventory.selectors import token_of
 
 log = structlog.get_logger(__name__)
@@ -56,10 +56,11 @@ class BudgetExhausted(EdgeFault):
 
 @dataclass(frozen=True)
 class Allowed:
-    """Calls per `WINDOW_S` for the whole portal, and for one purpose."""
+    """Calls per `WINDOW_S` for the whole portal, and for one purpose. `trial`: but one call, to see who is there."""
 
     total: int
     purpose: int
+    trial: bool = False
 
 
 class BudgetGate:
@@ -72,6 +73,8 @@ class BudgetGate:
         self._share = account.call_share_percent / 100
         self._published: int | None = None
         self._reserved = 0
+        self._unwell = False
+        self._trial = False
 
     def reserve(self, calls: int) -> None:
         """Take calls that only make sense together, all or none. Raises BudgetExhausted.
@@ -88,13 +91,19 @@ class BudgetGate:
     def before_call(self) -> None:
         """Raises BudgetExhausted. A pause holds what was reserved, too."""
         allowed = self._allowed()
+        self._trial = False
         if self._reserved:
             self._reserved -= 1
         else:
             self._take(1, allowed)
+        if allowed.trial:
+            self._trial = breaker.claim_trial(self.token_hash)
+            if not self._trial:
+                self._allowed()
 
     def on_response(self, record: CallRecord) -> None:
-        """Learn from the answer: the pause after a 429, how many calls are left, and the policy itself."""
+        """Learn from the answer: whether there is one, the pause after a 429, what is left, and the policy itself."""
+        self._note_health(record)
         quota, span_s = record.ratelimit_quota or 0, record.ratelimit_window_s or 0
         published = quota * WINDOW_S // span_s if quota and span_s else None
         if record.retry_after_s is not None:
@@ -109,15 +118,27 @@ class BudgetGate:
         if left is not None and reset_s is not None and left <= SHORT * (published or self._limit):
             self._note(Told(left, min(float(reset_s), 3.0 * WINDOW_S), quota if published else 0, span_s))
 
+    def _note_health(self, record: CallRecord) -> None:
+        if record.health == "down":
+            self._unwell = True
+            if seconds := breaker.note_fault(self.token_hash, record.path, trial=self._trial):
+                log.warning("calls_broken_off", budget=self.token_hash[:8], seconds=seconds, ray=record.ray)
+        elif record.health == "answered" and self._unwell:
+            breaker.note_answer(self.token_hash)
+            log.info("calls_answered_again", budget=self.token_hash[:8])
+
     def _allowed(self) -> Allowed:
-        """Raises BudgetExhausted during a pause."""
+        """Raises BudgetExhausted during a pause, and while another call tries whether Cloudflare answers again."""
         row, now = database_counter.budget_row(self.token_hash)
         self._published = row.published_limit
+        self._unwell = bool(row.faults)
         if row.paused_until and row.paused_until > now:
-            wait_s = (row.paused_until - now).total_seconds()
-            raise _exhausted("Cloudflare asked the portal to slow down.", now, wait_s)
+            raise _paused(row, now, (row.paused_until - now).total_seconds())
+        if wait_s := breaker.wait_for_trial_s(row, now):
+            raise _paused(row, now, wait_s)
         total = max(int(min(self._limit, row.published_limit or self._limit) * self._share), 1)
-        return Allowed(total, max(int(total * (1 - self.purpose.kept_for_others)), 1))
+        purpose = max(int(total * (1 - self.purpose.kept_for_others)), 1)
+        return Allowed(total, purpose, trial=row.open_since is not None)
 
     def _take(self, calls: int, allowed: Allowed) -> None:
         counter = redis_counter()
@@ -146,21 +167,26 @@ class BudgetGate:
 
 @dataclass(frozen=True)
 class BudgetState:
-    """For pages. `allowed` calls per `WINDOW_S`; `paused_until` only while a 429 holds everything back."""
+    """For pages. `allowed` calls per `WINDOW_S`; `paused_until` only while every call is held back.
+
+    `down_since`: since when Cloudflare does not answer; after `paused_until` one call tries it.
+    """
 
     allowed: int
     paused_until: datetime | None
+    down_since: datetime | None = None
 
 
 def budget_of(account: Account) -> BudgetState:
-    """How much an account's token may be used, and whether Cloudflare asked for a pause."""
+    """How much an account's token may be used, and whether Cloudflare asked for a pause or does not answer."""
     limit = account.call_limit or settings.BYOCA_CALL_LIMIT
     try:
         row, now = database_counter.budget_row(budget_key(token_of(account)))
     except CredentialUnreadable:
         return BudgetState(limit * account.call_share_percent // 100, None)
     paused_until = row.paused_until if row.paused_until and row.paused_until > now else None
-    return BudgetState(min(limit, row.published_limit or limit) * account.call_share_percent // 100, paused_until)
+    allowed = min(limit, row.published_limit or limit) * account.call_share_percent // 100
+    return BudgetState(allowed, paused_until, row.open_since)
 
 
 def sweep_calls_per_s(account: Account) -> float:
@@ -172,6 +198,13 @@ def sweep_calls_per_s(account: Account) -> float:
 def budget_key(token: str) -> str:
     """Names a token's budget without telling the token: a keyed hash, the same in every process."""
     return salted_hmac("byoca.budget", token, algorithm="sha256").hexdigest()
+
+
+def _paused(row: CallBudget, now: datetime, wait_s: float) -> BudgetExhausted:
+    if row.open_since is None:
+        return _exhausted("Cloudflare asked the portal to slow down.", now, wait_s)
+    since = f"{row.open_since:%H:%M:%S} UTC, {row.faults} calls in a row"
+    return _exhausted(f"Cloudflare does not answer (since {since}), so the portal waits.", now, wait_s)
 
 
 def _exhausted(why: str, now: datetime, wait_s: float) -> BudgetExhausted:

@@ -291,7 +291,7 @@ def test_what_is_known_of_a_write_is_kept_until_the_state_moves() -> None:
     events = AuditEvent.objects.filter(subject_id=str(ca.pk)).order_by("seq").values_list("action", flat=True)
     assert list(events)[2:] == ["ca:upload_sent", "ca:answer_lost", "ca:upload_sent", "ca:write_refused"]
     begin_write(by=SETUP, ca_id=ca.pk)
-    end_write(by=SETUP, ca_id=ca.pk, why="later", unknown=False, attempted=False)
+    end_write(by=SETUP, ca_id=ca.pk, why="later", unknown=False, attempted=False, held_back=True)
     ca.refresh_from_db()
     assert (ca.write_attempts, ca.write_sent_at, ca.state_reason) == (2, None, "later"), "held back is no attempt"
     assert AuditEvent.objects.filter(subject_id=str(ca.pk)).latest("seq").action == "ca:write_held_back"

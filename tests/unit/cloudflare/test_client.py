@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import traceback
 
@@ -11,12 +12,15 @@ from apps.cloudflare import errors
 from apps.cloudflare.client import CallRecord, Client
 from tests.unit.cloudflare.conftest import CERTIFICATE, TOKEN, ZONE
 from tests.unit.cloudflare.server import (
+    Answer,
     Edge,
     failure,
     html,
     raw,
     reset,
+    silence,
     success,
+    trickle,
 )
 
 
@@ -157,3 +161,37 @@ def test_proxy_settings_of_the_environment_are_not_used(
     edge.script(success("direct"))
     with Client(base_url=edge.base_url, token=TOKEN) as made:
         assert made.call("GET", "/x").result == "direct"
+
+
+@pytest.mark.parametrize(
+    ("answer", "health"),
+    [
+        (success(None), "answered"),
+        (failure(400, 1), "answered"),
+        (failure(403, 9109), "answered"),
+        (failure(404, 7003), "answered"),
+        (failure(429), "answered"),
+        (failure(500, 1), "down"),
+        (html(503), "down"),
+        (reset, "down"),
+        (silence, "down"),
+        (trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"), "down"),
+        (html(200), "unclear"),
+        (success("x" * 2000), "unclear"),
+    ],
+)
+def test_each_call_tells_whether_cloudflare_is_there(edge: Edge, answer: Answer, health: str) -> None:
+    records: list[CallRecord] = []
+    edge.script(answer)
+    with Client(
+        base_url=edge.base_url, token=TOKEN, on_response=records.append, deadline_s=0.3, max_body_bytes=1000
+    ) as client, contextlib.suppress(errors.CloudflareError):  # fmt: skip
+        client.call("GET", "/x")
+    assert [record.health for record in records] == [health]
+
+
+def test_a_cloudflare_that_cannot_be_reached_is_down(records: list[CallRecord]) -> None:
+    client = Client(base_url="http://127.0.0.1:1", token=TOKEN, on_response=records.append)
+    with client, pytest.raises(errors.Unreachable):
+        client.call("GET", "/x")
+    assert [record.health for record in records] == ["down"]

@@ -168,7 +168,7 @@ def test_a_rehearsal_asks_for_one_and_returns_nothing(edge: Edge, client: Client
 @pytest.mark.parametrize("name", WRITES)
 def test_a_rehearsal_that_was_a_write_is_told(edge: Edge, client: Client, name: str) -> None:
     edge.script(success(ruleset(rule())))
-    with pytest.raises(errors.Unreadable, match="may have changed") as caught:
+    with pytest.raises(errors.NotRehearsed, match="may have changed") as caught:
         WRITES[name][0](client, dry_run=True)
     assert caught.value.outcome == "unknown"
 

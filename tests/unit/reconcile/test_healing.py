@@ -5,15 +5,18 @@ from __future__ import annotations
 import pytest
 
 from apps.audit.models import AuditEvent
+from apps.coverage.selectors import current_plan, request_by_id
+from apps.coverage.services import approve_request
 from apps.errors import Forbidden, Invalid
 from apps.identity.permissions import Role
+from apps.inventory.limits import set_limits
 from apps.inventory.services import set_healing
 from apps.inventory.stops import stop_writes
 from apps.reconcile.drift_services import ignore_drift
 from apps.reconcile.healing import fought_over
 from apps.reconcile.models import Plan
 from apps.reconcile.selectors import drift_open
-from tests.factories import actor
+from tests.factories import SETUP, actor
 from tests.unit.reconcile.conftest import World
 from tests.unit.reconcile.test_drift_decisions import NAME, OTHER, Covered
 
@@ -81,6 +84,32 @@ def test_it_stays_away_while_it_is_off_stopped_or_set_aside(healing: Covered) ->
     stop_writes(by=world.engineer, reason="Odd")
     world.sweep()
     assert healing.listed() == [OTHER]
+
+
+def test_a_removal_that_waits_for_an_override_keeps_nothing_else_from_being_put_back(world: World) -> None:
+    set_limits(by=SETUP, zone_id=world.zone().pk, limits={"few": 1}, reason="A small zone")
+    ca, other = world.upload("Partners"), world.upload("Others")
+    names = [f"h{n}.northwind.example" for n in range(4)]
+    assert world.approve(world.ask(ca, *names, mode="verify")).state == "done"
+    assert world.approve(world.ask(other, NAME, OTHER, mode="verify")).state == "done"
+    world.edge.edit("northwind.example", ca.cloudflare_id, names[1:])
+    world.sweep()
+    request = world.ask(ca, *names[:3], kind="uncover")
+    plan = current_plan(request)
+    assert plan is not None
+    approve_request(by=world.engineer, request_id=request.pk, digest=plan.digest, confirm=plan.document["confirm"])
+    world.run()
+    assert request_by_id(request.pk).waits_for
+    switch(world, True)
+    world.edge.edit("northwind.example", other.cloudflare_id, [OTHER])
+    world.sweep()
+    world.sweep()
+    assert sorted(world.edge.hostnames("northwind.example", other.cloudflare_id)) == [NAME, OTHER]
+    assert sorted(world.edge.hostnames("northwind.example", ca.cloudflare_id)) == names[1:], (
+        "it is to go, so it stays away"
+    )
+    assert [plan.state for plan in Plan.objects.filter(healing=True)] == ["applied"]
+    assert request_by_id(request.pk).waits_for
 
 
 def test_after_three_times_within_the_hour_it_stops_and_says_so(healing: Covered) -> None:
