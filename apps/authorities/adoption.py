@@ -55,7 +55,7 @@ def inspect_adoption(*, account: Account, row: EdgeCertificate, name: str, now: 
 def _softened(finding: Finding) -> Finding:
     if finding.severity is not Severity.REFUSE or finding.check in OF_THE_RECORD:
         return finding
-    return replace(finding, severity=Severity.CAUTION)
+    return finding._replace(severity=Severity.CAUTION)
 
 
 @transaction.atomic

@@ -7,7 +7,7 @@ the only one. No message repeats a byte of the upload.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from apps.errors import Invalid
@@ -138,7 +138,7 @@ def _read_text(raw: bytes, text: str, notes: list[Finding]) -> Bundle:
         found, problem = ((), block.problem) if block.problem else _certificates(block.der, shape_of(block.der))
         ders += found
         if problem is not None:
-            problems.append(replace(problem, position=block.position))
+            problems.append(problem._replace(position=block.position))
     if problems:
         raise BundleRefused(tuple(problems))
     _limit(ders)

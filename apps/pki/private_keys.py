@@ -82,6 +82,8 @@ def is_private_der(data: bytes) -> bool:
 
 def unpacked(text: str) -> bytes:
     """The bytes of a text that is base64 (perhaps cut off) and nothing else, or b""."""
+    if "-" in text:  # the cheapest way to tell PEM, which is asked here too, from base64
+        return b""
     packed = "".join(text.split())
     try:
         return binascii.a2b_base64(packed[: len(packed) // 4 * 4], strict_mode=True)
