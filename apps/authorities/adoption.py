@@ -13,10 +13,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.audit.services import record
-from apps.authorities.issuers import SELF, own_issuer
+from apps.authorities.intake import PeopleSay, intake_problems, make_ca_record, told_of
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import UploadInspection, holding_ca, inspect_upload
-from apps.authorities.services import cautions_of, reason_problem, upload_problems
 from apps.authorities.states import CaState
 from apps.errors import Conflict, Invalid, NotFound
 from apps.identity.actors import Actor
@@ -26,6 +25,7 @@ from apps.inventory.models import Account, EdgeCertificate
 from apps.outbox.services import mark_due
 from apps.pki.checks_validity import has_expired
 from apps.pki.findings import Finding, Severity
+from apps.pki.free_text import text_fault
 
 # What would make the record itself wrong is refused here as anywhere.
 OF_THE_RECORD = {"private_key", "name_free", "not_uploaded_before"}
@@ -78,45 +78,24 @@ def adopt_ca(
     account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     row, now = adoptable(account, cloudflare_id), timezone.now()
     inspection = inspect_adoption(account=account, row=row, name=name, now=now)
-    problems = upload_problems(inspection, name, client_issuers)
-    if not reason.strip():
-        problems["reason"] = ["Say why. Auditors read this."]
-    elif why_not := reason_problem(reason):
-        problems["reason"] = [why_not]
+    people = PeopleSay(name, reason, client_issuers, owner_team)
+    problems = intake_problems(inspection, people)
+    if fault := text_fault(reason, "Say why. Auditors read this."):
+        problems["reason"] = [fault]
     facts = inspection.certificate
     if problems or facts is None:
         raise Invalid("The CA was not adopted. Mend what is named and send it again.", details=problems)
-    ca = CertificateAuthority.objects.create(
-        account=account,
-        name=name.strip(),
-        fingerprint=facts.fingerprint,
-        pem=facts.pem,
-        facts=facts.to_dict(),
-        findings=cautions_of(inspection),
-        ski=facts.ski,
-        not_before=facts.not_before,
-        not_after=facts.not_after,
-        client_issuers=client_issuers,
-        issuers=own_issuer(facts) if client_issuers == SELF else [],
-        owner_team=owner_team,
-        reason=reason.strip(),
+    ca = make_ca_record(
+        by, account, inspection, facts, people,
         state=CaState.LIVE,
         cloudflare_id=row.cloudflare_id,
         # Which of two CAs has priority at the edge goes by when it was deployed, not by when it was adopted.
         live_at=row.uploaded_at or now,
         adopted=True,
-        uploaded_by=by.person,
-        uploaded_by_label=by.label,
-    )
-    after = {
-        "name": ca.name,
-        "fingerprint": ca.fingerprint,
+    )  # fmt: skip
+    after = told_of(ca) | {
         "cloudflare_id": ca.cloudflare_id,
-        "subject": facts.subject,
-        "not_after": facts.not_after,
-        "client_issuers": client_issuers or "not known",
         "owner_team": owner_team.slug if owner_team else "",
-        "cautions": [finding["check"] for finding in ca.findings],
         "expired": has_expired(facts, now),
     }
     subject = ("ca", ca.pk, ca.name)

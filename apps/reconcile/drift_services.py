@@ -18,6 +18,7 @@ from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account
+from apps.pki.free_text import free_text
 from apps.reconcile.differences import Group, drift_open
 from apps.reconcile.models import Drift, DriftIgnore
 from apps.reconcile.services import planned
@@ -81,17 +82,15 @@ def ask(
 def ignore_drift(*, by: Actor, account: Account, drift_ids: Iterable[int], reason: str) -> list[DriftIgnore]:
     """Set open differences aside for seven days. They come back by themselves, or when they change."""
     by.require(Permission.DRIFT_IGNORE)
-    if not reason.strip():
-        raise Invalid("Say why. Auditors read this.", field="reason")
+    reason = free_text(reason, "reason", "Say why. Auditors read this.")
     rows = list(drift_open(account).select_for_update(of=("self",)).filter(pk__in=list(drift_ids)))
     if not rows:
         raise Invalid("None of these differences is open any more. Reload the page.", field="picks")
     until = timezone.now() + IGNORED_FOR
     made = [
-        DriftIgnore.objects.create(drift=row, until=until, reason=reason.strip(), ignored_by_label=by.label)
-        for row in rows
+        DriftIgnore.objects.create(drift=row, until=until, reason=reason, ignored_by_label=by.label) for row in rows
     ]
-    _tell(by, account, "drift:ignored", rows, reason=reason.strip(), after={"until": until})
+    _tell(by, account, "drift:ignored", rows, reason=reason, after={"until": until})
     return made
 
 

@@ -19,7 +19,7 @@ from apps.reconcile.drift_services import adopt_ca
 from apps.web.context import actor_of
 from apps.web.plots import validity_bar
 from apps.web.views.base import account_of, back_to, team_named
-from apps.web.views.uploads import FIELDS, ISSUERS, safe_to_show
+from apps.web.views.uploads import FIELDS, ISSUERS
 
 
 @require_http_methods(["GET", "POST"])
@@ -49,7 +49,7 @@ def _values(account: Account, row: EdgeCertificate, form: dict[str, str]) -> dic
     lists = EdgeList.objects.filter(zone__account=account, ca_cloudflare_id=row.cloudflare_id)
     return {
         "row": row,
-        "form": {name: safe_to_show(value) for name, value in form.items()},
+        "form": form,
         "errors": {},
         "teams": Team.objects.all(),
         "seen": seen,
