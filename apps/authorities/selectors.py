@@ -20,6 +20,7 @@ from apps.pki.bundle import read_bundle
 from apps.pki.candidates import Candidate
 from apps.pki.certificate import CertificateFacts, read_certificate
 from apps.pki.findings import Finding, Severity, verdict_of
+from apps.pki.free_text import KEY_ADVICE
 from apps.pki.hints import PRIVATE_KEY
 from apps.pki.inspection import inspect
 from apps.pki.private_keys import holds_private_key
@@ -180,12 +181,12 @@ def inspect_upload(
     if facts := inspection.certificate:
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
         findings += kinship(account, facts)
-    if holds_private_key(name):
-        findings.append(PRIVATE_KEY)
+    if named_by_key := holds_private_key(name):
+        findings.append(PRIVATE_KEY._replace(check="name_free", detail=KEY_ADVICE))
     elif name.strip():
         findings.append(_name_free(account, name.strip()))
     seen = UploadInspection(tuple(findings), inspection.candidates, inspection.chosen, known, slots)
-    if seen.holds_private_key:
+    if seen.holds_private_key or named_by_key:
         logger.warning("private_key_refused", account=str(account.pk))
     return seen
 

@@ -12,10 +12,11 @@ from apps.pki.hints import PRIVATE_KEY
 from apps.pki.private_keys import holds_private_key
 
 REMOVED = "PRIVATE KEY REMOVED"
-KEY_FAULT = (
-    f"{PRIVATE_KEY.message}. It was dropped: nothing of it was stored or logged. It did leave your machine, so treat "
-    "the key as exposed and replace it. Then type this text anew."
+KEY_ADVICE = (
+    "It was dropped: nothing of it was stored or logged. It did leave your machine, so treat the key as exposed and "
+    "replace it. Then type this text anew."
 )
+KEY_FAULT = f"{PRIVATE_KEY.message}. {KEY_ADVICE}"
 NUL_FAULT = "This text holds a NUL character, which cannot be stored. Type it anew."
 
 
