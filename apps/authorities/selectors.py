@@ -57,6 +57,11 @@ class SlotLedger:
         return max(self.limit - self.used, 0)
 
     @property
+    def left_after_one(self) -> range:
+        """One number for each slot that stays free when one more is taken."""
+        return range(self.free - 1)
+
+    @property
     def labels(self) -> str:
         """Who holds the slots, as the end of a sentence; what others uploaded is marked."""
         names = [holder.label if holder.ca else f"{holder.label} (uploaded outside)" for holder in self.holders]
