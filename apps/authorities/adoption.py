@@ -19,7 +19,6 @@ from apps.authorities.selectors import UploadInspection, holding_ca, inspect_upl
 from apps.authorities.states import CaState
 from apps.errors import Conflict, Invalid, NotFound
 from apps.identity.actors import Actor
-from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, EdgeCertificate
 from apps.outbox.services import mark_due
@@ -59,16 +58,7 @@ def _softened(finding: Finding) -> Finding:
 
 
 @transaction.atomic
-def adopt_ca(
-    *,
-    by: Actor,
-    account: Account,
-    cloudflare_id: str,
-    name: str,
-    reason: str,
-    client_issuers: str = "",
-    owner_team: Team | None = None,
-) -> CertificateAuthority:
+def adopt_ca(*, by: Actor, account: Account, cloudflare_id: str, people: PeopleSay) -> CertificateAuthority:
     """Make the record of a CA that is at the edge: live at once, under its Cloudflare id. No call is made.
 
     Its hostnames stay unapproved until they are adopted too. Raises Invalid with every reason at once, NotFound,
@@ -77,10 +67,9 @@ def adopt_ca(
     by.require(Permission.CA_UPLOAD)
     account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     row, now = adoptable(account, cloudflare_id), timezone.now()
-    inspection = inspect_adoption(account=account, row=row, name=name, now=now)
-    people = PeopleSay(name, reason, client_issuers, owner_team)
+    inspection = inspect_adoption(account=account, row=row, name=people.name, now=now)
     problems = intake_problems(inspection, people)
-    if fault := text_fault(reason, "Say why. Auditors read this."):
+    if fault := text_fault(people.reason, "Say why. Auditors read this."):
         problems["reason"] = [fault]
     facts = inspection.certificate
     if problems or facts is None:
@@ -95,7 +84,7 @@ def adopt_ca(
     )  # fmt: skip
     after = told_of(ca) | {
         "cloudflare_id": ca.cloudflare_id,
-        "owner_team": owner_team.slug if owner_team else "",
+        "owner_team": people.owner_team.slug if people.owner_team else "",
         "expired": has_expired(facts, now),
     }
     subject = ("ca", ca.pk, ca.name)

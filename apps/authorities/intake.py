@@ -26,8 +26,8 @@ class PeopleSay:
 
     name: str
     reason: str
-    client_issuers: str
-    owner_team: Team | None
+    client_issuers: str = ""
+    owner_team: Team | None = None
 
 
 def make_ca_record(

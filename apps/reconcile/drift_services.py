@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.authorities import adoption
+from apps.authorities.intake import PeopleSay
 from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.services import create_request
@@ -27,21 +28,9 @@ IGNORED_FOR = timedelta(days=7)
 
 
 @transaction.atomic
-def adopt_ca(
-    *,
-    by: Actor,
-    account: Account,
-    cloudflare_id: str,
-    name: str,
-    reason: str,
-    client_issuers: str = "",
-    owner_team: Team | None = None,
-) -> CertificateAuthority:
+def adopt_ca(*, by: Actor, account: Account, cloudflare_id: str, people: PeopleSay) -> CertificateAuthority:
     """Adopt a CA (authorities/adoption.py), and tie the differences that name it to its record at once."""
-    ca = adoption.adopt_ca(
-        by=by, account=account, cloudflare_id=cloudflare_id, name=name, reason=reason, client_issuers=client_issuers,
-        owner_team=owner_team,
-    )  # fmt: skip
+    ca = adoption.adopt_ca(by=by, account=account, cloudflare_id=cloudflare_id, people=people)
     open_rows = Drift.objects.filter(zone__account=account, ca_cloudflare_id=cloudflare_id, resolved_at=None)
     open_rows.update(ca=ca)
     return ca
