@@ -67,6 +67,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "apps.web.middleware.SignInRequiredMiddleware",
+    "apps.web.middleware.PrivateKeyMiddleware",
     "apps.web.middleware.NoStoreMiddleware",
     "apps.web.errors.PortalErrorMiddleware",
     "axes.middleware.AxesMiddleware",

@@ -1,5 +1,6 @@
-// Recognises private keys before any request is made, by the same marks as apps/pki/private_keys.py and shapes.py.
-// window.privateKeys.inText(text) and .inBytes(Uint8Array) answer true or false.
+// Recognises private keys before any request is made, by the same marks as apps/pki/private_keys.py and shapes.py, and
+// refuses them in every text field of every form: the field is cleared, the others keep what was typed.
+// window.privateKeys.inText(text) and .inBytes(Uint8Array) answer true or false; .refuse(field) is what a paste leads to.
 (() => {
   "use strict";
   const MAX_ELEMENTS = 10;
@@ -70,5 +71,40 @@
     return parts.some(isKeyDer) || inText(text);
   };
 
-  window.privateKeys = { inText, inBytes };
+  const WORDS = "That holds a private key. It was not sent. Treat it as exposed only if you pasted it elsewhere too.";
+  const FREE_TEXT = "textarea, input[type=text], input[type=search], input[type=password]";
+
+  // Beside the field, or where the form has a place of its own for it.
+  const noteOf = (field, make = true) => {
+    const placed = field.form?.querySelector("[data-key-note]");
+    if (placed || !make) return placed;
+    const made = document.createElement("p");
+    made.className = "errmsg";
+    made.dataset.keyNote = "";
+    made.setAttribute("role", "alert");
+    made.append(document.createElement("span"));
+    field.before(made);
+    return made;
+  };
+  const refuse = (field) => {
+    field.value = "";
+    const note = noteOf(field);
+    note.querySelector("span").textContent = WORDS;
+    note.classList.remove("hidden");
+    note.refused = field;
+    note.scrollIntoView({ block: "nearest" });
+    field.dispatchEvent(new CustomEvent("private-key", { bubbles: true }));
+  };
+  // On the window, while the event goes down: htmx and the browser never see an event about a key.
+  window.addEventListener("input", (event) => {
+    if (!event.target.matches?.(FREE_TEXT)) return;
+    if (inText(event.target.value)) { event.stopImmediatePropagation(); refuse(event.target); }
+    else if (event.target.value && noteOf(event.target, false)?.refused === event.target) noteOf(event.target).classList.add("hidden");
+  }, true);
+  window.addEventListener("submit", (event) => {
+    const bad = [...event.target.elements].filter((field) => field.matches(FREE_TEXT) && inText(field.value));
+    if (bad.length) { event.preventDefault(); event.stopImmediatePropagation(); bad.forEach(refuse); }
+  }, true);
+
+  window.privateKeys = { inText, inBytes, refuse };
 })();

@@ -9,6 +9,12 @@ import os
 import tempfile
 from pathlib import Path
 
+from hypothesis import HealthCheck, settings
+
+# How fast the machine is says nothing about the product: no test fails for it.
+settings.register_profile("portal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("portal")
+
 FOLDER = Path(os.environ.setdefault("BYOCA_DATA_DIR", tempfile.mkdtemp(prefix="byoca-tests-")))
 (FOLDER / "static").mkdir(parents=True, exist_ok=True)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byoca_portal.settings")

@@ -10,11 +10,15 @@ import json
 from collections.abc import Mapping
 from typing import IO, Any, NoReturn
 
+import structlog
 from django.conf import settings
 from rest_framework import status
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
+from apps.pki.free_text import without_private_key
+
+log = structlog.get_logger(__name__)
 SHOWN_KEY_LENGTH = 40
 
 
@@ -51,11 +55,15 @@ class StrictJsonParser(BaseParser):
             raise ParseError("The body is not valid UTF-8 text. Send JSON in UTF-8.") from None
         except ValueError as fault:
             raise ParseError(f"The body is not valid JSON{_place(fault)}.") from None
-        return data
+        clean = _without_private_keys(data)
+        if clean != data:
+            log.warning("private_key_refused", via="api")
+        return clean
 
 
 def shown(key: str) -> str:
     """A key as it may be named in an answer: short, because people paste secrets into the wrong place."""
+    key = without_private_key(key)
     return key if len(key) <= SHOWN_KEY_LENGTH else key[:SHOWN_KEY_LENGTH] + "…"
 
 
@@ -66,6 +74,15 @@ def _holds_nul(value: Any) -> bool:
     if isinstance(value, dict):
         return any(map(_holds_nul, value.keys())) or any(map(_holds_nul, value.values()))
     return isinstance(value, list) and any(map(_holds_nul, value))
+
+
+def _without_private_keys(value: Any) -> Any:
+    """What stands instead is refused like a key by whatever service reads it (INV-35)."""
+    if isinstance(value, str):
+        return without_private_key(value)
+    if isinstance(value, dict):
+        return {without_private_key(key): _without_private_keys(one) for key, one in value.items()}
+    return [_without_private_keys(one) for one in value] if isinstance(value, list) else value
 
 
 def _place(fault: ValueError) -> str:

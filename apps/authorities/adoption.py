@@ -13,19 +13,18 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.audit.services import record
-from apps.authorities.issuers import SELF, own_issuer
+from apps.authorities.intake import PeopleSay, intake_problems, make_ca_record, told_of
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import UploadInspection, holding_ca, inspect_upload
-from apps.authorities.services import cautions_of, reason_problem, upload_problems
 from apps.authorities.states import CaState
 from apps.errors import Conflict, Invalid, NotFound
 from apps.identity.actors import Actor
-from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, EdgeCertificate
 from apps.outbox.services import mark_due
 from apps.pki.checks_validity import has_expired
 from apps.pki.findings import Finding, Severity
+from apps.pki.free_text import text_fault
 
 # What would make the record itself wrong is refused here as anywhere.
 OF_THE_RECORD = {"private_key", "name_free", "not_uploaded_before"}
@@ -55,20 +54,11 @@ def inspect_adoption(*, account: Account, row: EdgeCertificate, name: str, now: 
 def _softened(finding: Finding) -> Finding:
     if finding.severity is not Severity.REFUSE or finding.check in OF_THE_RECORD:
         return finding
-    return replace(finding, severity=Severity.CAUTION)
+    return finding._replace(severity=Severity.CAUTION)
 
 
 @transaction.atomic
-def adopt_ca(
-    *,
-    by: Actor,
-    account: Account,
-    cloudflare_id: str,
-    name: str,
-    reason: str,
-    client_issuers: str = "",
-    owner_team: Team | None = None,
-) -> CertificateAuthority:
+def adopt_ca(*, by: Actor, account: Account, cloudflare_id: str, people: PeopleSay) -> CertificateAuthority:
     """Make the record of a CA that is at the edge: live at once, under its Cloudflare id. No call is made.
 
     Its hostnames stay unapproved until they are adopted too. Raises Invalid with every reason at once, NotFound,
@@ -77,46 +67,24 @@ def adopt_ca(
     by.require(Permission.CA_UPLOAD)
     account = Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     row, now = adoptable(account, cloudflare_id), timezone.now()
-    inspection = inspect_adoption(account=account, row=row, name=name, now=now)
-    problems = upload_problems(inspection, name, client_issuers)
-    if not reason.strip():
-        problems["reason"] = ["Say why. Auditors read this."]
-    elif why_not := reason_problem(reason):
-        problems["reason"] = [why_not]
+    inspection = inspect_adoption(account=account, row=row, name=people.name, now=now)
+    problems = intake_problems(inspection, people)
+    if fault := text_fault(people.reason, "Say why. Auditors read this."):
+        problems["reason"] = [fault]
     facts = inspection.certificate
     if problems or facts is None:
         raise Invalid("The CA was not adopted. Mend what is named and send it again.", details=problems)
-    ca = CertificateAuthority.objects.create(
-        account=account,
-        name=name.strip(),
-        fingerprint=facts.fingerprint,
-        pem=facts.pem,
-        facts=facts.to_dict(),
-        findings=cautions_of(inspection),
-        ski=facts.ski,
-        not_before=facts.not_before,
-        not_after=facts.not_after,
-        client_issuers=client_issuers,
-        issuers=own_issuer(facts) if client_issuers == SELF else [],
-        owner_team=owner_team,
-        reason=reason.strip(),
+    ca = make_ca_record(
+        by, account, inspection, facts, people,
         state=CaState.LIVE,
         cloudflare_id=row.cloudflare_id,
         # Which of two CAs has priority at the edge goes by when it was deployed, not by when it was adopted.
         live_at=row.uploaded_at or now,
         adopted=True,
-        uploaded_by=by.person,
-        uploaded_by_label=by.label,
-    )
-    after = {
-        "name": ca.name,
-        "fingerprint": ca.fingerprint,
+    )  # fmt: skip
+    after = told_of(ca) | {
         "cloudflare_id": ca.cloudflare_id,
-        "subject": facts.subject,
-        "not_after": facts.not_after,
-        "client_issuers": client_issuers or "not known",
-        "owner_team": owner_team.slug if owner_team else "",
-        "cautions": [finding["check"] for finding in ca.findings],
+        "owner_team": people.owner_team.slug if people.owner_team else "",
         "expired": has_expired(facts, now),
     }
     subject = ("ca", ca.pk, ca.name)

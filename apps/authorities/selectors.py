@@ -17,11 +17,11 @@ from apps.errors import NotFound
 from apps.inventory.models import Account, EdgeCertificate
 from apps.inventory.selectors import edge_lists_of, slot_certificates
 from apps.pki.bundle import read_bundle
-from apps.pki.candidates import Candidate
 from apps.pki.certificate import CertificateFacts, read_certificate
-from apps.pki.findings import Finding, Severity, verdict_of
+from apps.pki.findings import Finding, Severity
+from apps.pki.free_text import KEY_ADVICE
 from apps.pki.hints import PRIVATE_KEY
-from apps.pki.inspection import inspect
+from apps.pki.inspection import Inspection, inspect
 from apps.pki.private_keys import holds_private_key
 
 logger = structlog.get_logger(__name__)
@@ -56,37 +56,26 @@ class SlotLedger:
         return max(self.limit - self.used, 0)
 
     @property
+    def left_after_one(self) -> range:
+        """One number for each slot that stays free when one more is taken."""
+        return range(self.free - 1)
+
+    @property
     def labels(self) -> str:
         """Who holds the slots, as the end of a sentence; what others uploaded is marked."""
         names = [holder.label if holder.ca else f"{holder.label} (uploaded outside)" for holder in self.holders]
         return ", ".join(names) or "nobody"
 
 
-@dataclass(frozen=True)
-class UploadInspection:
+@dataclass(frozen=True, kw_only=True)
+class UploadInspection(Inspection):
     """What an upload is, and every check that would be made on submitting it. Nothing is stored.
 
-    `candidates` are the certificates in it, `chosen` the one that would go up, None while several wait for a choice.
     `known` names, by fingerprint, the CAs here that hold one of them already.
     """
 
-    findings: tuple[Finding, ...]
-    candidates: tuple[Candidate, ...]
-    chosen: Candidate | None
     known: dict[str, CertificateAuthority]
     slots: SlotLedger
-
-    @property
-    def verdict(self) -> str:
-        return verdict_of(self.findings)
-
-    @property
-    def certificates(self) -> tuple[CertificateFacts, ...]:
-        return tuple(candidate.facts for candidate in self.candidates if candidate.facts)
-
-    @property
-    def certificate(self) -> CertificateFacts | None:
-        return self.chosen.facts if self.chosen else None
 
     @property
     def waits_for_choice(self) -> bool:
@@ -180,12 +169,14 @@ def inspect_upload(
     if facts := inspection.certificate:
         findings += [_not_uploaded_before(account, facts), _slot_free(account, facts, slots)]
         findings += kinship(account, facts)
-    if holds_private_key(name):
-        findings.append(PRIVATE_KEY)
+    if named_by_key := holds_private_key(name):
+        findings.append(PRIVATE_KEY._replace(check="name_free", detail=KEY_ADVICE))
     elif name.strip():
         findings.append(_name_free(account, name.strip()))
-    seen = UploadInspection(tuple(findings), inspection.candidates, inspection.chosen, known, slots)
-    if seen.holds_private_key:
+    seen = UploadInspection(
+        findings=tuple(findings), candidates=inspection.candidates, chosen=inspection.chosen, known=known, slots=slots
+    )
+    if seen.holds_private_key or named_by_key:
         logger.warning("private_key_refused", account=str(account.pk))
     return seen
 

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.authorities.expiry import days_left, threshold_at
-from apps.authorities.issuers import SELF, Issuer, own_issuer
+from apps.authorities.intake import PeopleSay, intake_problems, make_ca_record, told_of
+from apps.authorities.issuers import SELF, Issuer
 from apps.authorities.models import CertificateAuthority, ExpiryNotice
-from apps.authorities.selectors import UploadInspection, inspect_upload, no_slot_words, slot_for, slots_of
+from apps.authorities.selectors import inspect_upload, no_slot_words, slot_for, slots_of
 from apps.authorities.states import HOLDING, CaState, may_move
 from apps.errors import Conflict, Invalid, NotFound
 from apps.identity.actors import Actor
@@ -22,14 +23,9 @@ from apps.identity.permissions import Permission
 from apps.inventory.models import Account
 from apps.outbox.services import mark_due
 from apps.pki.checks_validity import has_expired
-from apps.pki.findings import Severity
-from apps.pki.hints import PRIVATE_KEY
-from apps.pki.private_keys import holds_private_key
+from apps.pki.free_text import free_text, text_faults
 
-NAME_LIMIT = 120
 STATE_FIELDS = ("state", "state_reason", "write_sent_at", "write_attempts")
-# The form field of a refusal, where it is not the certificate itself.
-FIELDS = {"name_free": "name", "chosen_certificate": "choose"}
 
 
 @transaction.atomic
@@ -59,82 +55,22 @@ def admit_ca(
     inspection = inspect_upload(
         account=account, data=data, name=name, now=timezone.now(), choose=choose, accept_expired=accept_expired
     )
-    problems = upload_problems(inspection, name, client_issuers)
+    people = PeopleSay(name, reason, client_issuers, owner_team)
+    problems = intake_problems(inspection, people) | text_faults(reason=reason)
     if replaces and (why_not := _not_replaceable(replaces, account)):
         problems["replaces"] = [why_not]
-    if why_not := reason_problem(reason):
-        problems["reason"] = [why_not]
     facts = inspection.certificate
     if problems or facts is None:
         raise Invalid("The CA was not uploaded. Mend what is named and send it again.", details=problems)
-    ca = CertificateAuthority.objects.create(
-        account=account,
-        name=name.strip(),
-        fingerprint=facts.fingerprint,
-        pem=facts.pem,
-        facts=facts.to_dict(),
-        findings=cautions_of(inspection),
-        ski=facts.ski,
-        not_before=facts.not_before,
-        not_after=facts.not_after,
-        client_issuers=client_issuers,
-        issuers=own_issuer(facts) if client_issuers == SELF else [],
-        owner_team=owner_team,
-        reason=reason.strip(),
-        replaces=replaces,
-        uploaded_by=by.person,
-        uploaded_by_label=by.label,
-    )
+    ca = make_ca_record(by, account, inspection, facts, people, replaces=replaces)
     after = {
-        "name": ca.name,
-        "fingerprint": ca.fingerprint,
-        "subject": facts.subject,
-        "not_after": facts.not_after,
-        "client_issuers": client_issuers or "not known",
-        "cautions": [finding["check"] for finding in ca.findings],
         "replaces": replaces.fingerprint if replaces else "",
         "expired_accepted": has_expired(facts, timezone.now()),
         "chosen_among": len(inspection.candidates),
     }
-    _record(by, "ca:admitted", ca, reason=ca.reason, after=after)
+    _record(by, "ca:admitted", ca, reason=ca.reason, after=told_of(ca) | after)
     mark_due(kind="account", subject_id=account.pk)
     return ca
-
-
-def cautions_of(inspection: UploadInspection) -> list[dict[str, str]]:
-    """What travels with the CA to the reviewers of its requests."""
-    cautions = [finding for finding in inspection.findings if finding.severity == Severity.CAUTION]
-    return [{"check": f.check, "message": f.message, "detail": f.detail} for f in cautions]
-
-
-def reason_problem(reason: str) -> str:
-    """Why a reason cannot be stored, or nothing."""
-    if holds_private_key(reason):
-        return f"{PRIVATE_KEY.message}. {PRIVATE_KEY.detail}"
-    return "The reason holds a NUL character. Type it anew." if "\0" in reason else ""
-
-
-def upload_problems(inspection: UploadInspection, name: str, client_issuers: str) -> dict[str, list[str]]:
-    """What keeps a CA from being stored, by form field."""
-    problems: dict[str, list[str]] = {}
-    for finding in inspection.findings:
-        if finding.severity == Severity.REFUSE:
-            field = FIELDS.get(finding.check, "pem")
-            sentence = f"{finding.message}. {finding.detail}" if finding.detail else finding.message
-            problems.setdefault(field, []).append(sentence)
-    if inspection.waits_for_choice:
-        problems["choose"] = [f"{inspection.findings[0].message}. Choose the one that goes up."]
-    if not name.strip():
-        problems.setdefault("name", []).append("Give the CA a name that people here know.")
-    elif len(name.strip()) > NAME_LIMIT:
-        problems.setdefault("name", []).append(f"Use at most {NAME_LIMIT} characters.")
-    if client_issuers not in {"", "self"}:
-        problems["client_issuers"] = ["Say who signs the clients: self, or nothing when it is not known."]
-    if client_issuers == "self" and inspection.certificate and not inspection.certificate.ski:
-        problems["client_issuers"] = [
-            "This CA has no Subject Key Identifier, so a rule cannot be pinned to it. Choose not known."
-        ]
-    return problems
 
 
 def _not_replaceable(old: CertificateAuthority, account: Account) -> str:
@@ -167,12 +103,11 @@ def set_replacement(*, by: Actor, ca_id: UUID, replaces_id: UUID, reason: str) -
         why_not = f"{old.name} replaces {ca.name}. It cannot be the other way round too."
     if why_not:
         raise Invalid(why_not, field="replacement")
-    if not reason.strip():
-        raise Invalid("Say why. Auditors read this.", field="reason")
+    reason = free_text(reason, "reason", "Say why. Auditors read this.")
     ca.replaces = old
     ca.save(update_fields=["replaces"])
     after = {"replaces": old.fingerprint, "name": old.name}
-    _record(by, "ca:replacement_set", ca, reason=reason.strip(), before={"replaces": ""}, after=after)
+    _record(by, "ca:replacement_set", ca, reason=reason, before={"replaces": ""}, after=after)
     return ca
 
 
@@ -184,12 +119,11 @@ def confirm_clients(*, by: Actor, ca_id: UUID, reason: str) -> CertificateAuthor
     """
     by.require(Permission.CA_UPLOAD)
     ca = _locked(ca_id)
-    if not reason.strip():
-        raise Invalid("Say how you know. Auditors read this.", field="reason")
+    reason = free_text(reason, "reason", "Say how you know. Auditors read this.")
     ca.clients_confirmed_at, ca.clients_confirmed_by_label = timezone.now(), by.label
     ca.save(update_fields=["clients_confirmed_at", "clients_confirmed_by_label"])
     after = {"clients_confirmed_at": ca.clients_confirmed_at, "replaces": ca.replaces.name if ca.replaces else ""}
-    _record(by, "ca:clients_confirmed", ca, reason=reason.strip(), after=after)
+    _record(by, "ca:clients_confirmed", ca, reason=reason, after=after)
     return ca
 
 
@@ -223,12 +157,11 @@ def delete_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None =
     ca = _locked(ca_id)
     if confirm_name is not None and confirm_name != ca.name:
         raise Invalid(f"That is not the CA's name. Type {ca.name} exactly.", field="confirm")
-    if not reason.strip():
-        raise Invalid("Say why. Auditors read this.", field="reason")
+    reason = free_text(reason, "reason", "Say why. Auditors read this.")
     target = CaState.DELETING if ca.state == CaState.LIVE else CaState.DELETED
-    ca.delete_reason = reason.strip()
+    ca.delete_reason = reason
     ca.save(update_fields=["delete_reason"])
-    ca = move_ca(by=by, ca_id=ca_id, target=target, action="ca:deletion_requested", reason=reason.strip())
+    ca = move_ca(by=by, ca_id=ca_id, target=target, action="ca:deletion_requested", reason=reason)
     mark_due(kind="account", subject_id=ca.account_id)
     return ca
 

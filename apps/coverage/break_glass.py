@@ -35,6 +35,7 @@ from apps.identity.models import Person
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account
 from apps.outbox.services import mark_due
+from apps.pki.free_text import free_text, text_fault
 
 log = structlog.get_logger(__name__)
 
@@ -70,8 +71,8 @@ def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, 
     covered = Association.objects.filter(zone__account=account, hostname=name, state=Association.State.APPROVED)
     association = covered.select_related("ca").order_by("-approved_at").first()
     problems: dict[str, list[str]] = {}
-    if not reason.strip():
-        problems["reason"] = ["Say what is broken. Everyone sees this, and somebody reviews it."]
+    if fault := text_fault(reason, "Say what is broken. Everyone sees this, and somebody reviews it."):
+        problems["reason"] = [fault]
     if minutes not in MINUTES:
         problems["minutes"] = [f"Use {MINUTES[0]} to {MINUTES[-1]} minutes."]
     if rule is None or association is None or ModeChoice.BLOCK not in {rule.mode, rule.settled_mode}:
@@ -128,10 +129,11 @@ def review_break_glass(*, by: Actor, break_glass_id: int, comment: str) -> Break
         raise Conflict(f"{broken.hostname} has not returned to block yet. Review it afterwards.", code="not_ended")
     if broken.reviewed_at is not None:
         raise Conflict(f"{broken.reviewed_by_label} has reviewed it already.", code="reviewed")
-    if not comment.strip():
-        raise Invalid("Say what you found: was it needed, and what keeps it from happening again?", field="comment")
+    comment = free_text(
+        comment, "comment", "Say what you found: was it needed, and what keeps it from happening again?"
+    )
     broken.reviewed_by, broken.reviewed_by_label = by.person, by.label
-    broken.reviewed_at, broken.review_comment = timezone.now(), comment.strip()
+    broken.reviewed_at, broken.review_comment = timezone.now(), comment
     broken.save(update_fields=["reviewed_by", "reviewed_by_label", "reviewed_at", "review_comment"])
     _record(by, "break_glass:reviewed", broken, reason=broken.review_comment)
     return broken

@@ -23,6 +23,7 @@ from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account
 from apps.outbox.services import mark_due
+from apps.pki.free_text import text_fault, text_faults
 
 
 @transaction.atomic
@@ -41,9 +42,9 @@ def create_issuers_request(
         raise Conflict(f"{ca.name} is {ca.state}. Its issuers change once it is live.", code="ca_not_live")
     if CoverageRequest.objects.filter(ca=ca, kind=Kind.ISSUERS, state__in=OPEN).exists():
         raise Conflict(f"Another request for the issuers of {ca.name} is open. Decide it first.", code="pending")
-    problems: dict[str, list[str]] = {}
-    if not reason.strip():
-        problems["reason"] = ["Say why. Reviewers and auditors read this."]
+    problems = text_faults(ticket=ticket, override=override)
+    if fault := text_fault(reason, "Say why. Reviewers and auditors read this."):
+        problems["reason"] = [fault]
     if len(override) > MAX_OVERRIDE:
         problems["override"] = [f"Use at most {MAX_OVERRIDE:,} characters."]
     issuers = []

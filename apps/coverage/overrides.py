@@ -18,12 +18,13 @@ from apps.coverage.models import Approval, Association, CoverageRequest, GuardOv
 from apps.coverage.selectors import guards_of
 from apps.coverage.services import locked_request, record_request
 from apps.coverage.states import IN_FLIGHT, RequestState
-from apps.errors import Conflict, Forbidden, Invalid
+from apps.errors import Conflict, Forbidden
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.identity.selectors import people_with
 from apps.inventory.models import Zone
 from apps.outbox.services import mark_due
+from apps.pki.free_text import free_text
 
 ACROSS_LISTS = ("total", "pairs")
 
@@ -130,12 +131,11 @@ def override_guard(*, by: Actor, request_id: int, digest: str, guard: str, reaso
     wanted = [row for row in needed_overrides(request) if row["guard"] == guard]
     if not wanted:
         raise Conflict(f"{request} does not wait for the guard {guard}.", code="not_waiting")
-    if not reason.strip():
-        raise Invalid("Say why so many may go at once. Auditors read this.", field="reason")
+    reason = free_text(reason, "reason", "Say why so many may go at once. Auditors read this.")
     made = [
         GuardOverride.objects.create(
             request=request, plan=approval.plan, approval=approval, zone=zone, guard=guard, digest=digest,
-            reason=reason.strip(), given_by=by.person, given_by_label=by.label, given_at=timezone.now(),
+            reason=reason, given_by=by.person, given_by_label=by.label, given_at=timezone.now(),
             requested_by_id=request.requested_by_id, approved_by_id=approval.approved_by_id,
         )
         for zone in _zones(request, guard, wanted)
@@ -147,7 +147,7 @@ def override_guard(*, by: Actor, request_id: int, digest: str, guard: str, reaso
         mark_due(kind="zone", subject_id=row.zone_id)
     after = {"guard": guard, "digest": digest, "zones": [row.zone.name for row in made]}
     names = request.hostnames.values_list("hostname", flat=True)
-    record_request(by, "guard:overridden", request, hostnames=names, reason=reason.strip(), after=after)
+    record_request(by, "guard:overridden", request, hostnames=names, reason=reason, after=after)
     return made
 
 

@@ -32,6 +32,7 @@ from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, Zone
 from apps.outbox.services import mark_due
+from apps.pki.free_text import free_text, text_fault, text_faults
 from apps.planning.hostnames import MAX_NAMES
 
 
@@ -57,7 +58,7 @@ def create_request(
     """
     by.require(Permission.REQUEST_CREATE)
     account = Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
-    problems = _problems(by, kind, mode, reason, override, team)
+    problems = text_faults(ticket=ticket, override=override) | _problems(by, kind, mode, reason, override, team)
     verdicts: tuple[Verdict, ...] = ()
     if "kind" not in problems:
         verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text=text, override=override, most=most)
@@ -97,8 +98,8 @@ def _problems(by: Actor, kind: str, mode: str, reason: str, override: str, team:
         problems["kind"] = ["Use cover, uncover, adopt or restore."]
     if mode not in ModeChoice.values:
         problems["mode"] = ["Use verify, log or block."]
-    if not reason.strip():
-        problems["reason"] = ["Say why. Reviewers and auditors read this."]
+    if fault := text_fault(reason, "Say why. Reviewers and auditors read this."):
+        problems["reason"] = [fault]
     elif len(reason) > 4000:
         problems["reason"] = ["Use at most 4,000 characters."]
     if len(override) > MAX_OVERRIDE:
@@ -173,7 +174,7 @@ def approve_request(
     mine = request.approvals.filter(approved_by=by.person, digest=digest, void_at=None).first()
     if mine is not None:
         return request
-    plan = _plan_to_approve(request, digest)
+    comment, plan = free_text(comment, "comment"), _plan_to_approve(request, digest)
     confirmed = _confirmed(plan, confirm)
     Approval.objects.create(
         request=request,
@@ -182,7 +183,7 @@ def approve_request(
         requested_by_id=request.requested_by_id,
         approved_by=by.person,
         approved_by_label=by.label,
-        comment=comment.strip(),
+        comment=comment,
         confirmed=confirmed,
         approved_at=timezone.now(),
     )
@@ -195,9 +196,7 @@ def approve_request(
         "state": request.state, "plan": plan.number, "digest": digest, "effects": plan.document.get("effects"),
         "confirmed": confirmed,
     }  # fmt: skip
-    record_request(
-        by, "request:approved", request, hostnames=hostnames, reason=comment.strip(), before=before, after=after
-    )
+    record_request(by, "request:approved", request, hostnames=hostnames, reason=comment, before=before, after=after)
     if not hostnames:
         approved.finish(by, request)
     return request
@@ -238,14 +237,11 @@ def reject_request(*, by: Actor, request_id: int, comment: str) -> CoverageReque
     request = locked_request(request_id)
     if by.person and by.person.pk == request.requested_by_id:
         raise Forbidden("You asked for this. Withdraw it instead.", code="self_approval")
-    if not comment.strip():
-        raise Invalid("Say why, so that the requester knows what to change.", field="comment")
+    comment = free_text(comment, "comment", "Say why, so that the requester knows what to change.")
     before = {"state": request.state}
-    move_request(request, RequestState.REJECTED, why=comment.strip(), decided_at=timezone.now())
+    move_request(request, RequestState.REJECTED, why=comment, decided_at=timezone.now())
     void_approvals(request, "The request was rejected.")
-    record_request(
-        by, "request:rejected", request, reason=comment.strip(), before=before, after={"state": request.state}
-    )
+    record_request(by, "request:rejected", request, reason=comment, before=before, after={"state": request.state})
     return request
 
 

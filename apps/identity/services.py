@@ -17,6 +17,7 @@ from apps.errors import Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import ApiToken, Person, RoleGrant, Team
 from apps.identity.permissions import Permission, Role
+from apps.pki.free_text import free_text
 
 MOST_ADDRESS = 254
 TOKEN_PREFIX = "byoca_"  # noqa: S105  (public, so that leak scanners find tokens)
@@ -92,12 +93,11 @@ def checked_address(text: str) -> str:
 def create_token(*, by: Actor, name: str, expires_at: datetime | None = None) -> tuple[ApiToken, str]:
     """Make an API token for the person acting. Returns the row and the secret, which is never readable again."""
     by.require(Permission.TOKEN_CREATE)
-    if not name.strip():
-        raise Invalid("Give the token a name, so that you know it again.", field="name")
+    name = free_text(name, "name", "Give the token a name, so that you know it again.")
     secret = TOKEN_PREFIX + secrets.token_urlsafe(32)
     token = ApiToken.objects.create(
         person=by.person,
-        name=name.strip()[:80],
+        name=name[:80],
         prefix=secret[:12],
         token_sha256=hash_token(secret),
         expires_at=expires_at,

@@ -16,6 +16,7 @@ from apps.errors import Conflict, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.inventory.models import Account, FreezeWindow, Zone
 from apps.inventory.services import make_all_due, require_manager
+from apps.pki.free_text import text_fault
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
@@ -101,8 +102,8 @@ def _zone(account: Account, zone_id: UUID | None) -> Zone | None:
 
 def _common_problems(name: str, effect: str, repeats: str, timezone: str) -> dict[str, list[str]]:
     problems: dict[str, list[str]] = {}
-    if not name.strip():
-        problems["name"] = ["Give the window a name that says why, for example Black Friday."]
+    if fault := text_fault(name, "Give the window a name that says why, for example Black Friday."):
+        problems["name"] = [fault]
     if effect not in FreezeWindow.Effect.values:
         problems["effect"] = ["Use deny or allow."]
     if repeats not in FreezeWindow.Repeats.values:

@@ -15,6 +15,7 @@ from apps.errors import Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.inventory.models import Zone
 from apps.inventory.services import require_manager
+from apps.pki.free_text import text_fault
 from apps.planning.guards import Limits
 
 # name -> (least, most, what it says)
@@ -55,8 +56,8 @@ def set_limits(*, by: Actor, zone_id: UUID, limits: Mapping[str, int | None], re
     problem, NotFound."""
     require_manager(by)
     problems: dict[str, list[str]] = {}
-    if not reason.strip():
-        problems["reason"] = ["Say why. Auditors read this."]
+    if fault := text_fault(reason, "Say why. Auditors read this."):
+        problems["reason"] = [fault]
     for name, value in limits.items():
         if name not in RANGES:
             problems[name] = [f"There is no such limit. Use {', '.join(RANGES)}."]

@@ -19,6 +19,7 @@ from apps.identity.permissions import Permission
 from apps.inventory.credentials import encrypt
 from apps.inventory.models import Account, EdgeCertificate, Zone
 from apps.outbox.services import mark_due
+from apps.pki.free_text import free_text, text_fault
 
 ACCOUNT_ID = re.compile(r"[0-9a-f]{32}\Z")
 SLOT_LIMIT_MAX = 1000
@@ -38,14 +39,14 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
     """
     require_manager(by)
     problems: dict[str, list[str]] = {}
-    if not name.strip():
-        problems["name"] = ["Give the account a name that people here know."]
+    if fault := text_fault(name, "Give the account a name that people here know."):
+        problems["name"] = [fault]
     if not ACCOUNT_ID.match(cloudflare_id.strip()):
         problems["cloudflare_id"] = ["An account id has 32 hexadecimal digits. Copy it from the dashboard's address."]
     elif Account.objects.filter(cloudflare_id=cloudflare_id.strip()).exists():
         problems["cloudflare_id"] = ["This account is here already."]
-    if not token.strip():
-        problems["token"] = ["Paste an API token of this account."]
+    if fault := text_fault(token, "Paste an API token of this account."):
+        problems["token"] = [fault]
     if mode not in Account.Mode.values:
         problems["mode"] = ["Use read_only or read_write."]
     if problems:
@@ -65,10 +66,9 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
 def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     """Store another token and try everything again with it. The old one is not readable afterwards."""
     require_manager(by)
-    if not token.strip():
-        raise Invalid("Paste an API token of this account.", field="token")
+    token = free_text(token, "token", "Paste an API token of this account.")
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
-    account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
+    account.token_encrypted = encrypt(token, bound_to=f"account:{account.pk}")
     account.token_state = Account.TokenState.UNKNOWN
     account.scope_checked_at = account.ca_writes_refused_at = None
     account.save(update_fields=["token_encrypted", "token_state", "scope_checked_at", "ca_writes_refused_at"])
@@ -129,8 +129,8 @@ def set_slot_limit(*, by: Actor, account_id: UUID, slot_limit: int, reason: str)
     problems: dict[str, list[str]] = {}
     if not 0 <= slot_limit <= SLOT_LIMIT_MAX:
         problems["slot_limit"] = [f"Use a number from 0 to {SLOT_LIMIT_MAX}."]
-    if not reason.strip():
-        problems["reason"] = ["Say why. Auditors read this."]
+    if fault := text_fault(reason, "Say why. Auditors read this."):
+        problems["reason"] = [fault]
     if problems:
         raise Invalid("The slot limit was not changed.", details=problems)
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
@@ -148,15 +148,14 @@ def set_slot_limit(*, by: Actor, account_id: UUID, slot_limit: int, reason: str)
 def set_healing(*, by: Actor, account_id: UUID, enabled: bool, reason: str) -> Account:
     """Whether sweeps put back approved hostnames that somebody took off a list. Off until an administrator decides."""
     require_manager(by)
-    if not reason.strip():
-        raise Invalid("Say why. Auditors read this.", field="reason")
+    reason = free_text(reason, "reason", "Say why. Auditors read this.")
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
     before = {"heal_missing": account.heal_missing}
     account.heal_missing = enabled
     account.save(update_fields=["heal_missing"])
     record(
         by=by, action="account:healing_set", subject=("account", account.pk, account.name), account=account.pk,
-        reason=reason.strip(), before=before, after={"heal_missing": enabled},
+        reason=reason, before=before, after={"heal_missing": enabled},
     )  # fmt: skip
     make_all_due(account)
     return account

@@ -19,6 +19,7 @@ from apps.inventory.holds import stops_in_force
 from apps.inventory.models import Account, Stop, Zone
 from apps.inventory.services import make_all_due, require_manager
 from apps.outbox.services import mark_due
+from apps.pki.free_text import free_text
 
 
 @transaction.atomic
@@ -29,8 +30,7 @@ def stop_writes(*, by: Actor, reason: str, account_id: UUID | None = None, zone_
     """
     if by.via != "cli":
         by.require(Permission.WRITES_STOP)
-    if not reason.strip():
-        raise Invalid("Say why, so that whoever finds it stopped knows.", field="reason")
+    reason = free_text(reason, "reason", "Say why, so that whoever finds it stopped knows.")
     if account_id and zone_id:
         raise Invalid("Name an account or a zone, not both.", field="zone")
     account, zone = _account(account_id), _zone(zone_id)
@@ -39,9 +39,7 @@ def stop_writes(*, by: Actor, reason: str, account_id: UUID | None = None, zone_
     list(Account.objects.select_for_update(no_key=True).order_by("pk"))
     if found := stops_in_force().filter(scope=scope, account=account, zone=zone).first():
         raise Conflict(f"{found} already, by {found.stopped_by_label}.", code="stopped")
-    stop = Stop.objects.create(
-        scope=scope, account=account, zone=zone, reason=reason.strip(), stopped_by_label=by.label
-    )
+    stop = Stop.objects.create(scope=scope, account=account, zone=zone, reason=reason, stopped_by_label=by.label)
     record_stop(by, "writes:stopped", stop, reason=stop.reason)
     return stop
 
@@ -53,8 +51,7 @@ def lift_stop(*, by: Actor, stop_id: int, reason: str) -> Stop:
     Raises Forbidden for anybody but an administrator, NotFound, Conflict when it is lifted already.
     """
     require_manager(by)
-    if not reason.strip():
-        raise Invalid("Say why it is safe to go on.", field="reason")
+    reason = free_text(reason, "reason", "Say why it is safe to go on.")
     stop = Stop.objects.select_for_update(of=("self",)).filter(pk=stop_id).first()
     if stop is None:
         raise NotFound("No such stop.")
@@ -62,7 +59,7 @@ def lift_stop(*, by: Actor, stop_id: int, reason: str) -> Stop:
         raise Conflict(f"{stop.lifted_by_label} lifted this stop already.", code="lifted")
     stop.lifted_at, stop.lifted_by_label = timezone.now(), by.label
     stop.save(update_fields=["lifted_at", "lifted_by_label"])
-    record_stop(by, "writes:resumed", stop, reason=reason.strip())
+    record_stop(by, "writes:resumed", stop, reason=reason)
     if stop.zone:
         mark_due(kind="zone", subject_id=stop.zone.pk)
         return stop

@@ -7,7 +7,7 @@ the only one. No message repeats a byte of the upload.
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from apps.errors import Invalid
@@ -138,7 +138,7 @@ def _read_text(raw: bytes, text: str, notes: list[Finding]) -> Bundle:
         found, problem = ((), block.problem) if block.problem else _certificates(block.der, shape_of(block.der))
         ders += found
         if problem is not None:
-            problems.append(replace(problem, position=block.position))
+            problems.append(problem._replace(position=block.position))
     if problems:
         raise BundleRefused(tuple(problems))
     _limit(ders)
@@ -147,6 +147,8 @@ def _read_text(raw: bytes, text: str, notes: list[Finding]) -> Bundle:
 
 def _decorations(text: str, read: pem.PemText, ders: tuple[bytes, ...]) -> list[Finding]:
     """What differs between the text and its canonical form, which alone travels on (INV-37)."""
+    if text.rstrip("\n") == "".join(canonical_pem(der) for der in ders).rstrip("\n"):
+        return []
     notes = []
     if read.outside.replace("\0", "").strip():
         notes.append(_note("extra_text", "Text around the certificate was left out"))
@@ -156,10 +158,7 @@ def _decorations(text: str, read: pem.PemText, ders: tuple[bytes, ...]) -> list[
         notes.append(_note("old_label", "The old label X509 CERTIFICATE was replaced", "It is sent as CERTIFICATE."))
     if "\r" in text:
         notes.append(_note("line_endings", "The line endings were changed to LF"))
-    canonical = "".join(canonical_pem(der) for der in ders)
-    if not notes and text.rstrip("\n") != canonical.rstrip("\n"):
-        notes.append(_note("layout", "Line breaks, blanks or empty bytes were put right"))
-    return notes
+    return notes or [_note("layout", "Line breaks, blanks or empty bytes were put right")]
 
 
 def _unpacked() -> Finding:

@@ -19,7 +19,7 @@ from apps.pki.bundle import canonical_pem
 from apps.pki.der import CONTEXT_0, GENERALIZED_TIME, Element, read_element
 from apps.pki.extensions import read_extensions
 from apps.pki.library import quiet
-from apps.pki.names import mixes_scripts, read_name, safe_text
+from apps.pki.names import read_name
 
 # Not for JSON: the PEM holds the DER, and RSA numbers are only for the checks.
 _INTERNAL = frozenset({"der", "rsa_modulus"})
@@ -126,26 +126,29 @@ def read_sound_certificate(der: bytes) -> CertificateFacts:
 def load_quietly(der: bytes) -> x509.Certificate:
     """The certificate of DER that `read_certificate` has read before, without warnings about odd serials."""
     with quiet():
-        return _load(der)
+        return _load(der, _serial(der))
 
 
 def signed_by(facts: CertificateFacts, signer: CertificateFacts) -> str:
     """Whether the signer's key made the certificate's signature: valid, invalid or unchecked."""
     with quiet():
         signed, _, _ = read_element(facts.der).children()
-        key, cert = _load(signer.der), _load(facts.der)
-        _, _, spki = _parts(read_element(signer.der))[3:6]
+        key, cert = (_load(one.der, _serial(one.der)) for one in (signer, facts))
+        spki = _parts(next(read_element(signer.der).children()))[5]
         public = read_public_key(spki, key)
         return signature_state(public.loaded, facts.signature_oid, cert.signature, signed.whole)
 
 
-def _load(der: bytes) -> x509.Certificate:
+def _serial(der: bytes) -> Element:
+    return _parts(next(read_element(der).children()))[0]
+
+
+def _load(der: bytes, serial: Element) -> x509.Certificate:
     """Load a certificate. One with a serial number of zero or below is loaded with another one in its place.
 
     The library only warns of such numbers today and will refuse them one day (15 well-known roots have one). They
     are read from the DER, and the signature is checked over the DER, so nothing rests on the stand-in.
     """
-    serial = _parts(read_element(der))[0]
     first = serial.value[:1]
     minimal = serial.end - serial.body == 1 or (serial.value[0], serial.value[1] >> 7) != (0xFF, 1)
     if (first >= b"\x80" or serial.value == b"\0") and minimal:
@@ -153,17 +156,16 @@ def _load(der: bytes) -> x509.Certificate:
     return x509.load_der_x509_certificate(der)
 
 
-def _parts(certificate: Element) -> list[Element]:
-    """Serial number, algorithm, issuer, validity, subject, public key, and what follows them."""
-    signed = next(certificate.children())
+def _parts(signed: Element) -> list[Element]:
+    """Of the signed part: serial number, algorithm, issuer, validity, subject, public key, and what follows them."""
     return [part for part in signed.children() if part.tag != CONTEXT_0]
 
 
 def _facts(der: bytes) -> CertificateFacts:
     outer = read_element(der)
     signed, outer_algorithm, _ = outer.children()
-    serial, algorithm, issuer_name, validity, subject_name, spki = _parts(outer)[:6]
-    cert = _load(der)
+    serial, algorithm, issuer_name, validity, subject_name, spki = _parts(signed)[:6]
+    cert = _load(der, serial)
     self_issued = subject_name.whole == issuer_name.whole
     subject = read_name(subject_name)
     issuer = subject if self_issued else read_name(issuer_name)
@@ -189,8 +191,8 @@ def _facts(der: bytes) -> CertificateFacts:
         subject_cn=subject.first("2.5.4.3"),
         organisation=subject.first("2.5.4.10"),
         country=subject.first("2.5.4.6"),
-        mixed_scripts=any(mixes_scripts(value) for value in subject.raw_values),
-        hidden_characters=any(safe_text(value) != value for value in subject.raw_values),
+        mixed_scripts=subject.mixed_scripts,
+        hidden_characters=subject.hidden_characters,
         serial=number,
         serial_hex=_colon_pairs(number),
         serial_octets=len(serial.value),
@@ -231,6 +233,5 @@ def _old_dates_generalized(validity: Element) -> bool:
 
 
 def _colon_pairs(number: int) -> str:
-    digits = f"{abs(number):X}"
-    digits = digits.zfill(len(digits) + len(digits) % 2)
-    return "-" * (number < 0) + ":".join(digits[at : at + 2] for at in range(0, len(digits), 2))
+    size = max(1, (number.bit_length() + 7) // 8)
+    return "-" * (number < 0) + abs(number).to_bytes(size, "big").hex(":").upper()

@@ -11,6 +11,7 @@ from apps.pki.results import CLOUDFLARE, RFC5280, caution, passed, refuse
 # The first expiry reminder: a CA this close to its end starts its life in the portal with a warning.
 SHORT = timedelta(days=120)
 NEVER = 9999
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def valid_now(facts: CertificateFacts, now: datetime) -> Finding:
@@ -64,4 +65,4 @@ def date_form(facts: CertificateFacts, _now: datetime) -> Finding | None:
 
 
 def _day(moment: datetime) -> str:
-    return f"{moment.day} {moment:%b} {moment.year}"
+    return f"{moment.day} {MONTHS[moment.month - 1]} {moment.year}"

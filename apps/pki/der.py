@@ -34,9 +34,9 @@ class Element(NamedTuple):
 
     def children(self) -> Iterator[Element]:
         """The elements inside, in order. Raises DerError when one reaches past the end."""
-        position = self.body
-        while position < self.end:
-            child = read_element(self.data, position, self.end)
+        data, _, _, position, end = self
+        while position < end:
+            child = read_element(data, position, end)
             yield child
             position = child.end
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class Severity(StrEnum):
@@ -16,8 +16,7 @@ class Severity(StrEnum):
     PASSED = "passed"
 
 
-@dataclass(frozen=True)
-class Finding:
+class Finding(NamedTuple):
     """One result. `check` is stable for programs, `message` is one line of fact without a full stop.
 
     `detail` says what to do (or, for a passed check, the value read), `citation` is the address of the rule's

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from apps.pki.bundle import BundleRefused, read_bundle
@@ -98,7 +98,7 @@ def _hopeless(candidates: tuple[Candidate, ...]) -> list[Finding]:
     if any(one.verdict != "refuse" for one in candidates):
         return []
     reasons = [(one, finding) for one in candidates for finding in one.findings]
-    return [replace(found, position=one.position) for one, found in reasons if found.severity is Severity.REFUSE]
+    return [found._replace(position=one.position) for one, found in reasons if found.severity is Severity.REFUSE]
 
 
 def _counted(candidates: tuple[Candidate, ...]) -> str:

@@ -58,11 +58,12 @@ SPECIAL = frozenset(',+"\\<>;')
 
 @dataclass(frozen=True)
 class Name:
-    """`text` in RFC 4514 order (last part first). `raw_values` are the strings as written: never show them."""
+    """`text` in RFC 4514 order (last part first). The two flags speak of its strings as they were written."""
 
     text: str
     values: dict[str, str]
-    raw_values: tuple[str, ...]
+    mixed_scripts: bool
+    hidden_characters: bool
 
     def first(self, oid: str) -> str:
         """The first value of an attribute, display-safe, or ""."""
@@ -72,7 +73,7 @@ class Name:
 def read_name(element: Element) -> Name:
     """Read a Name. Raises DerError when it is not built like one."""
     values: dict[str, str] = {}
-    raw: list[str] = []
+    mixed = hidden = False
     groups = []
     for group in element.children():
         parts = []
@@ -82,12 +83,13 @@ def read_name(element: Element) -> Name:
             if known is None:
                 shown = "#" + encoded.hex().upper()
             else:
-                raw.append(known)
-                values.setdefault(oid, safe_text(known))
+                safe = safe_text(known)
+                mixed, hidden = mixed or mixes_scripts(known), hidden or safe != known
+                values.setdefault(oid, safe)
                 shown = _escaped(known)
             parts.append(f"{SHORT_NAMES.get(oid, oid)}={shown}")
         groups.append("+".join(parts))
-    return Name(",".join(reversed(groups)), values, tuple(raw))
+    return Name(",".join(reversed(groups)), values, mixed, hidden)
 
 
 def safe_text(text: str) -> str:

@@ -15,9 +15,8 @@ from apps.pki.findings import Finding, Severity
 
 BEGIN, DASHES = "-----BEGIN ", "-----"
 MAX_LABEL = 64
-CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE"})
-# RFC 7468 section 8 and 9, and the old name some exporters write.
-CONTAINER_LABELS = frozenset({"PKCS7", "CMS", "PKCS #7 SIGNED DATA"})
+# Certificates, and containers of them (RFC 7468 section 8 and 9), each with the old name some exporters write.
+READ_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "PKCS7", "CMS", "PKCS #7 SIGNED DATA"})
 ODD_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 
 _PASTE_CA = "Paste the CA certificate itself."
@@ -102,7 +101,7 @@ def _decoded(position: int, label: str, body: str) -> Block:
         der = binascii.a2b_base64("".join(body.replace("\0", "").split()), strict_mode=True)
     except ValueError:
         der = None
-    if label not in CERTIFICATE_LABELS | CONTAINER_LABELS:
+    if label not in READ_LABELS:
         return Block(position, label, der or b"", _other_label(label, position))
     if der is None:
         return Block(position, label, problem=_bad_body(body, position))

@@ -6,8 +6,8 @@ import base64
 import binascii
 import re
 
-from apps.pki.der import SEQUENCE, DerError, read_element
-from apps.pki.shapes import Shape, shape_of
+from apps.pki.der import DerError, read_element
+from apps.pki.shapes import A_SEQUENCE, Shape, shape_of
 
 MAX_ELEMENTS = 10
 # Upper case as PEM writes it. Mixed case only on a BEGIN line: dumps say "X509v3 Private Key Usage Period".
@@ -69,9 +69,10 @@ def is_private_der(data: bytes) -> bool:
     """Whether one of the structures standing side by side in the bytes is a private key."""
     position = 0
     for _ in range(MAX_ELEMENTS):
-        if shape_of(data[position:]) is Shape.PRIVATE_KEY:
+        rest = data[position:]
+        if shape_of(rest) is Shape.PRIVATE_KEY:
             return True
-        if data[position : position + 1] != bytes((SEQUENCE,)):
+        if not rest.startswith(A_SEQUENCE):
             return False
         try:
             position = read_element(data, position).end
@@ -82,6 +83,8 @@ def is_private_der(data: bytes) -> bool:
 
 def unpacked(text: str) -> bytes:
     """The bytes of a text that is base64 (perhaps cut off) and nothing else, or b""."""
+    if "-" in text:  # the cheapest way to tell PEM, which is asked here too, from base64
+        return b""
     packed = "".join(text.split())
     try:
         return binascii.a2b_base64(packed[: len(packed) // 4 * 4], strict_mode=True)

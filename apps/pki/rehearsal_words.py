@@ -6,7 +6,7 @@ Texts hold names in their display-safe form only, never bytes of the paste.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from apps.pki.certificate import CertificateFacts
 from apps.pki.chain import Fault, Problem
@@ -39,7 +39,7 @@ def for_clients(finding: Finding) -> Finding:
     message, detail = finding.message, finding.detail
     for theirs, ours in _REWORDED:
         message, detail = message.replace(theirs, ours), detail.replace(theirs, ours)
-    return replace(finding, message=message, detail=detail)
+    return finding._replace(message=message, detail=detail)
 
 
 _REWORDED = (

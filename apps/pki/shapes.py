@@ -27,6 +27,8 @@ VERSION_3 = bytes((CONTEXT_0, 3, INTEGER, 1, 2))
 OPENSSH_KEY = b"openssh-key-v1"
 # Java keystores, and the PVK files of Windows.
 OTHER_KEY_FILES = (b"\xfe\xed\xfe\xed", b"\xce\xce\xce\xce", b"\x1e\xf1\xb5\xb0")
+KEY_FILES = (OPENSSH_KEY, *OTHER_KEY_FILES)
+A_SEQUENCE, AN_INTEGER, AN_OID = bytes((SEQUENCE,)), bytes((INTEGER,)), bytes((OBJECT_IDENTIFIER,))
 
 
 class Shape(StrEnum):
@@ -42,16 +44,16 @@ class Shape(StrEnum):
 
 def shape_of(der: bytes) -> Shape:
     """Never raises. Looks at tags and versions only, so that BER and cut-off keys are recognised too."""
-    if der.startswith((OPENSSH_KEY, *OTHER_KEY_FILES)):
+    if der.startswith(KEY_FILES):
         return Shape.PRIVATE_KEY
-    if der[:1] != bytes((SEQUENCE,)):
+    if not der.startswith(A_SEQUENCE):
         return Shape.CERTIFICATE
     head = _after_header(der)
     if der.startswith(KEY_VERSIONS, head):
         return Shape.PRIVATE_KEY
-    if der.startswith(bytes((OBJECT_IDENTIFIER,)), head):
+    if der.startswith(AN_OID, head):
         return Shape.PKCS7
-    if der.startswith(bytes((INTEGER,)), head):
+    if der.startswith(AN_INTEGER, head):
         return Shape.PUBLIC_KEY
     if der.startswith(VERSION_3, _after_header(der, head)):
         return Shape.CERTIFICATE

@@ -15,13 +15,14 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.coverage.models import Enforcement
-from apps.errors import Conflict, Forbidden, Invalid, NotFound
+from apps.errors import Conflict, Forbidden, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account, Zone
 from apps.outbound.addresses import read_ranges
 from apps.outbox.selectors import leased_count
 from apps.outbox.services import Lease, claim, mark_due, settle
+from apps.pki.free_text import free_text
 from apps.probing.models import Probe, ProbeSetting, ProbeTarget
 from apps.probing.reading import Reading, reading_of
 from apps.probing.selectors import approved_associations, may_ask
@@ -49,8 +50,7 @@ def set_probing(
     account = Account.objects.filter(pk=account_id).first()
     if account is None:
         raise NotFound("No such account. Pick one from the list of accounts.")
-    if not reason.strip():
-        raise Invalid("Say why. The reason is kept in the audit log.", field="reason")
+    reason = free_text(reason, "reason", "Say why. The reason is kept in the audit log.")
     ranges = read_ranges(test_ranges)
     row, _ = ProbeSetting.objects.select_for_update().get_or_create(account=account)
     before = {"enabled": row.enabled, "test_ranges": row.test_ranges}
@@ -58,7 +58,7 @@ def set_probing(
     row.save()
     record(
         by=by, action="probe:setting_changed", subject=("account", account.pk, account.name), account=account.pk,
-        reason=reason.strip(), before=before, after={"enabled": enabled, "test_ranges": ranges},
+        reason=reason, before=before, after={"enabled": enabled, "test_ranges": ranges},
     )  # fmt: skip
     if enabled:
         _add_targets(account)

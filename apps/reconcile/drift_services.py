@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.authorities import adoption
+from apps.authorities.intake import PeopleSay
 from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.services import create_request
@@ -18,6 +19,7 @@ from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account
+from apps.pki.free_text import free_text
 from apps.reconcile.differences import Group, drift_open
 from apps.reconcile.models import Drift, DriftIgnore
 from apps.reconcile.services import planned
@@ -26,21 +28,9 @@ IGNORED_FOR = timedelta(days=7)
 
 
 @transaction.atomic
-def adopt_ca(
-    *,
-    by: Actor,
-    account: Account,
-    cloudflare_id: str,
-    name: str,
-    reason: str,
-    client_issuers: str = "",
-    owner_team: Team | None = None,
-) -> CertificateAuthority:
+def adopt_ca(*, by: Actor, account: Account, cloudflare_id: str, people: PeopleSay) -> CertificateAuthority:
     """Adopt a CA (authorities/adoption.py), and tie the differences that name it to its record at once."""
-    ca = adoption.adopt_ca(
-        by=by, account=account, cloudflare_id=cloudflare_id, name=name, reason=reason, client_issuers=client_issuers,
-        owner_team=owner_team,
-    )  # fmt: skip
+    ca = adoption.adopt_ca(by=by, account=account, cloudflare_id=cloudflare_id, people=people)
     open_rows = Drift.objects.filter(zone__account=account, ca_cloudflare_id=cloudflare_id, resolved_at=None)
     open_rows.update(ca=ca)
     return ca
@@ -81,17 +71,15 @@ def ask(
 def ignore_drift(*, by: Actor, account: Account, drift_ids: Iterable[int], reason: str) -> list[DriftIgnore]:
     """Set open differences aside for seven days. They come back by themselves, or when they change."""
     by.require(Permission.DRIFT_IGNORE)
-    if not reason.strip():
-        raise Invalid("Say why. Auditors read this.", field="reason")
+    reason = free_text(reason, "reason", "Say why. Auditors read this.")
     rows = list(drift_open(account).select_for_update(of=("self",)).filter(pk__in=list(drift_ids)))
     if not rows:
         raise Invalid("None of these differences is open any more. Reload the page.", field="picks")
     until = timezone.now() + IGNORED_FOR
     made = [
-        DriftIgnore.objects.create(drift=row, until=until, reason=reason.strip(), ignored_by_label=by.label)
-        for row in rows
+        DriftIgnore.objects.create(drift=row, until=until, reason=reason, ignored_by_label=by.label) for row in rows
     ]
-    _tell(by, account, "drift:ignored", rows, reason=reason.strip(), after={"until": until})
+    _tell(by, account, "drift:ignored", rows, reason=reason, after={"until": until})
     return made
 
 

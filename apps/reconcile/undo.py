@@ -24,6 +24,7 @@ from apps.errors import Conflict, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.inventory.models import Zone
+from apps.pki.free_text import free_text
 from apps.planning.rule import hostnames_in
 from apps.planning.seen import edge_modes
 from apps.planning.state import RuleState
@@ -95,12 +96,12 @@ def undo_change(
     Raises Conflict when nothing of it is left to undo, NotFound, Invalid with what stands against it.
     """
     by.require(Permission.REQUEST_CREATE)
-    change = change_by_id(change_id)
+    change, reason = change_by_id(change_id), free_text(reason, "reason")
     wishes = _before(change) if as_of is None else _as_left_by(change, ca, change_by_id(as_of))
     if not wishes.asked:
         raise Conflict(f"Nothing of {change} is left to undo: what it did is not approved any more.", code="nothing")
     cas = _cas(change, {ca_key for _, ca_key, _ in wishes.asked})
-    words = f"Undoes {change}. {reason.strip()}" if reason.strip() else ""
+    words = f"Undoes {change}. {reason}" if reason else ""
     with transaction.atomic():
         made = [
             create_request(
@@ -111,7 +112,7 @@ def undo_change(
         ]  # fmt: skip
         record(
             by=by, action="plan:undo_asked", subject=("change", change.pk, str(change)),
-            account=change.zone.account_id, zone=change.zone.name, reason=reason.strip(),
+            account=change.zone.account_id, zone=change.zone.name, reason=reason,
             hostnames=set().union(*wishes.asked.values()),
             details={"requests": [request.pk for request in made], "as_of": str(as_of or "")},
         )  # fmt: skip

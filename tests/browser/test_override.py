@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.looks import look
 from tests.certs import make_ca
 from tests.integration.test_main_job import approve, ask, edge_list, ok, upload
 from tests.portal_process import PortalProcess
@@ -20,31 +20,16 @@ NAMES = [f"{name}.{ZONE}" for name in ("api", "gate", "settle")]
 ARRIVES_MS = 40_000
 
 
-def look(visitor: Visitor, name: str) -> None:
-    """In both widths and colour schemes: nothing to scroll sideways, nothing that axe objects to."""
-    page, found = visitor.page, {}
-    for width in (390, 1280):
-        for scheme in ("dark", "light"):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            visitor.shot(f"override-{name}-{width}-{scheme}")
-            if wide := page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"):
-                found[f"{width} {scheme} sideways"] = wide
-            if violations := Axe().run(page).response["violations"]:
-                found[f"{width} {scheme}"] = [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations]
-    assert found == {}, name
-
-
 def test_a_big_removal_is_overridden_and_undone(sign_in: SignIn, portal: PortalProcess) -> None:
     admin = sign_in("admin")
     page = admin.go("/accounts/")
-    look(admin, "0-accounts")
+    look(admin, "override-0-accounts")
     page.get_by_role("link", name=f"Removal limits of {ZONE}").click()
     page.get_by_label("Hostnames of a list that may go whatever").fill("1")
     page.get_by_label("Reason").fill("A small zone")
     page.get_by_role("button", name="Set the limits").click()
     expect(page.get_by_text(f"The removal limits of {ZONE} are set.")).to_be_visible()
-    look(admin, "1-limits")
+    look(admin, "override-1-limits")
 
     ca = upload(portal, make_ca("Override Root").pem, "Override Root", client_issuers="self")
     assert approve(portal, ask(portal, kind="cover", ca=ca["id"], hostnames=NAMES, mode="block"))["state"] == "done"
@@ -53,18 +38,18 @@ def test_a_big_removal_is_overridden_and_undone(sign_in: SignIn, portal: PortalP
     approver = sign_in("engineer2")
     page = approver.go(f"/requests/{row['id']}/")
     expect(page.get_by_role("region", name="Guards")).to_contain_text("2 of 3 hostnames of CA Override Root")
-    look(approver, "2-review")
+    look(approver, "override-2-review")
     page.get_by_label("This plan removes 2 associations").fill("2")
     page.get_by_role("button", name="Submit review").click()
     expect(page.get_by_text("It waits for an override now.")).to_be_visible()
     expect(page.get_by_role("region", name="Second approver")).to_contain_text("You approved this")
     expect(page.locator("#progress")).to_contain_text("Waits for an override", timeout=ARRIVES_MS)
-    look(approver, "3-waits")
+    look(approver, "override-3-waits")
     assert edge_list(portal, ZONE, ca) == NAMES
 
     third = sign_in("engineer")
     page = third.go(f"/requests/{row['id']}/")
-    look(third, "4-second-approver")
+    look(third, "override-4-second-approver")
     page.get_by_label("Why may so many go at once?").fill("The partner closes both tonight.")
     page.get_by_role("button", name="Let it pass once").click()
     expect(page.locator("#progress")).to_contain_text("Done", timeout=ARRIVES_MS)
@@ -72,13 +57,13 @@ def test_a_big_removal_is_overridden_and_undone(sign_in: SignIn, portal: PortalP
     page.reload()
     page.get_by_role("region", name="Second approver").get_by_role("link", name="Used").click()
     expect(page.get_by_role("region", name="Passed by override")).to_contain_text("The partner closes both tonight.")
-    look(third, "5-change")
+    look(third, "override-5-change")
 
     page.get_by_label("Why?").fill("The partner stays.")
     page.get_by_role("button", name="Undo this change").click()
     expect(page.get_by_role("heading", name="Cover 2 hostnames")).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("to undo Change")
-    look(third, "6-undo")
+    look(third, "override-6-undo")
     undo = int(page.url.rstrip("/").rpartition("/")[2])
     with portal.api("engineer") as api:
         asked = ok(api.get(f"/requests/{undo}/"))

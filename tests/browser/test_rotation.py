@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.looks import look
 from tests.certs import Made, make_ca
 from tests.integration.test_main_job import ENTRYPOINT, approve, ask, edge_list, ok, upload
 from tests.portal_process import PortalProcess
@@ -21,21 +21,6 @@ SignIn = Callable[..., Visitor]
 NAMES = ["api.northwind-pay.example", "settle.northwind-pay.example", "gate.northwind.example"]
 OLD, NEW = "Partners Root 2016", "Partners Root 2026"
 ARRIVES_MS = 40_000
-
-
-def look(visitor: Visitor, name: str) -> None:
-    """In both widths and colour schemes: nothing to scroll sideways, nothing that axe objects to."""
-    page, found = visitor.page, {}
-    for width in (390, 1280):
-        for scheme in ("dark", "light"):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            visitor.shot(f"rotation-{name}-{width}-{scheme}")
-            if wide := page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"):
-                found[f"{width} {scheme} sideways"] = wide
-            if violations := Axe().run(page).response["violations"]:
-                found[f"{width} {scheme}"] = [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations]
-    assert found == {}, name
 
 
 def both_rules(portal: PortalProcess, zone: str) -> list[str]:
@@ -87,10 +72,10 @@ def _begin(visitor: Visitor, new: Made) -> None:
     page = visitor.go("/")
     ending = page.get_by_role("region", name="CAs near their end")
     expect(ending).to_contain_text("Expires in 28 days, noticed")
-    look(visitor, "1-overview")
+    look(visitor, "rotation-1-overview")
     ending.get_by_role("link", name="Replace").click()
     expect(page.get_by_role("heading", name=f"Replace {OLD}")).to_be_visible()
-    look(visitor, "2-begin")
+    look(visitor, "rotation-2-begin")
     page.get_by_role("link", name="Upload the new CA").click()
     expect(page.get_by_role("heading", name=f"Upload the CA that replaces {OLD}")).to_be_visible()
     page.get_by_label("CA certificate (PEM)").fill(new.pem)
@@ -104,11 +89,11 @@ def _begin(visitor: Visitor, new: Made) -> None:
 def _cover(visitor: Visitor, reviewer: Visitor, old_id: str) -> None:
     page = visitor.page
     expect(page.get_by_text("Cloudflare gives priority to the most recently deployed CA")).to_contain_text(NEW)
-    look(visitor, "3-cover")
+    look(visitor, "rotation-3-cover")
     page.get_by_label("Why is it replaced?").fill("The old root ends in four weeks.")
     page.get_by_role("button", name="Ask for both CAs").click()
     expect(page.get_by_role("heading", name=f"{NEW} joins the hostnames")).to_be_visible()
-    look(visitor, "4-waiting")
+    look(visitor, "rotation-4-waiting")
     _approve(visitor, reviewer, says=f"priority to the most recently deployed: {NEW}, then {OLD}")
     expect(page.get_by_role("heading", name="Have the clients moved?")).to_be_visible(timeout=ARRIVES_MS)
 
@@ -127,11 +112,11 @@ def _approve(visitor: Visitor, reviewer: Visitor, says: str = "") -> None:
 
 def _confirm(visitor: Visitor) -> None:
     page = visitor.page
-    look(visitor, "5-confirm")
+    look(visitor, "rotation-5-confirm")
     page.get_by_label("How do you know?").fill("A week of logs shows the new issuer only.")
     page.get_by_role("button", name=f"Clients use {NEW}").click()
     expect(page.get_by_role("heading", name=f"Take 3 hostnames off {OLD}")).to_be_visible()
-    look(visitor, "6-release")
+    look(visitor, "rotation-6-release")
 
 
 def _release(visitor: Visitor, reviewer: Visitor) -> None:
@@ -145,17 +130,17 @@ def _release(visitor: Visitor, reviewer: Visitor) -> None:
 
 def _delete(visitor: Visitor, old_id: str) -> None:
     page = visitor.page
-    look(visitor, "7-delete")
+    look(visitor, "rotation-7-delete")
     page.get_by_role("link", name="Go to deletion").click()
     expect(page.get_by_text(f"Replaced by {NEW}")).to_be_visible()
-    look(visitor, "8-old-ca")
+    look(visitor, "rotation-8-old-ca")
     page.get_by_label("Why is it deleted?").fill("Replaced.")
     page.get_by_label("To delete, type").fill(OLD)
     page.get_by_role("button", name="Delete CA").click()
     expect(page.locator("#ca-state")).to_contain_text("Deleted", timeout=ARRIVES_MS)
     page = visitor.go(f"/cas/{old_id}/replace/")
     expect(page.get_by_role("heading", name=f"{OLD} is replaced")).to_be_visible()
-    look(visitor, "9-done")
+    look(visitor, "rotation-9-done")
     page.get_by_role("link", name=NEW).first.click()
     expect(page.get_by_text(f"Replaces {OLD}")).to_be_visible()
 
@@ -173,7 +158,7 @@ def test_a_rotation_without_a_free_slot_says_so_before_anything_is_pasted(
     page.locator("[id^=slot_reason]").fill("Contract")
     page.get_by_role("button", name="Set the number of slots").click()
     expect(page.get_by_role("alert")).to_contain_text("Use a number from 0 to 1000")
-    look(admin, "slot-limit")
+    look(admin, "rotation-slot-limit")
     page.get_by_label("CA slots", exact=True).fill(str(used))
     page.get_by_role("button", name="Set the number of slots").click()
     expect(page.get_by_text(f"{used} of {used} used")).to_be_visible()
@@ -183,7 +168,7 @@ def test_a_rotation_without_a_free_slot_says_so_before_anything_is_pasted(
     expect(page.get_by_role("heading", name="No slot is free, and a rotation needs one")).to_be_visible()
     expect(page.get_by_text("Legacy Partners Root 2023 (uploaded outside)").first).to_be_visible()
     expect(page.get_by_role("link", name="Upload the new CA")).to_have_count(0)
-    look(engineer, "no-slot")
+    look(engineer, "rotation-no-slot")
     page = engineer.go(f"/cas/upload/?replaces={ca['id']}")
     expect(page.get_by_role("heading", name="No slot is free, and a rotation needs one")).to_be_visible()
 
@@ -195,4 +180,4 @@ def test_a_rotation_without_a_free_slot_says_so_before_anything_is_pasted(
     page.get_by_label("Why this one?").fill("Same PKI, uploaded last week.")
     page.get_by_role("button", name="Use this CA").click()
     expect(page.get_by_role("heading", name="Delete Crowded")).to_be_visible()
-    look(engineer, "linked")
+    look(engineer, "rotation-linked")

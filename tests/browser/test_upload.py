@@ -173,3 +173,46 @@ def test_the_script_and_the_gate_know_the_same_marks(form: Visitor) -> None:
         assert form.page.evaluate("text => window.privateKeys.inText(text)", text) is False, case
     for der in (make_ca().der, make_ca(key="rsa2048").der):
         assert form.page.evaluate("bytes => window.privateKeys.inBytes(new Uint8Array(bytes))", list(der)) is False
+
+
+def test_no_text_field_of_any_page_takes_a_key(sign_in: SignIn) -> None:
+    """Pages with no upload: a pasted key leaves its field before any request, and the other fields keep their text."""
+    visitor = sign_in("engineer")
+    page, key = visitor.page, make_ca().key_pem
+    sent = requests_of(page)
+    for path in ("/requests/new/", "/settings/tokens/", "/accounts/stops/", "/audit/", "/hostnames/"):
+        visitor.go(path)
+        fields = page.locator("#main :is(textarea, input[type=text], input[type=search]):visible")
+        assert fields.count(), path
+        for field in fields.all():
+            field.fill(key)
+            expect(field, path).to_have_value("")
+            expect(page.get_by_role("alert").last).to_contain_text("That holds a private key. It was not sent.")
+            field.evaluate(
+                "(field, text) => { field.value = text; field.form.noValidate = true; field.form.requestSubmit(); }",
+                key,
+            )
+            expect(field, path).to_have_value("")
+    page.wait_for_timeout(800)  # longer than a form waits before it asks
+    assert not [row for row in sent if "PRIVATE" in row or row.startswith("POST")]
+    visitor.go("/requests/new/")
+    page.get_by_label("Why is it needed?").fill("Launch")
+    page.get_by_label("Ticket").fill(key)
+    expect(page.get_by_label("Why is it needed?")).to_have_value("Launch")
+    accessible(page)
+
+
+def test_the_slots_are_shown_beside_the_form(sign_in: SignIn) -> None:
+    for scheme in ("light", "dark"):
+        visitor = sign_in("engineer", color_scheme=scheme)
+        page = visitor.go("/cas/upload/")
+        for width in (1280, 390):
+            page.set_viewport_size({"width": width, "height": 900})
+            meter = page.locator("#slot-meter")
+            expect(meter).to_contain_text(re.compile(r"\d of 5 used"))
+            box = meter.locator(".mini").bounding_box()
+            assert box is not None
+            assert box["width"] <= width
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            accessible(page)
+            visitor.shot(f"upload-{width}-{scheme}")

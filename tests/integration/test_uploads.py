@@ -26,6 +26,12 @@ PEM_LABELS = ("PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRI
               "OPENSSH PRIVATE KEY", "PGP PRIVATE KEY BLOCK")  # fmt: skip
 BESIDE = ("PRIVATE KEY", "behind a certificate's label", "PuTTY", "JWK")
 ROOT = make_ca().pem
+# Forms that have nothing to do with certificates, and a field of free text in each.
+ELSEWHERE = (
+    ("/requests/new/", "reason"), ("/requests/new/", "ticket"), ("/requests/new/", "hostnames"),
+    ("/requests/check/", "hostnames"), ("/settings/tokens/", "name"), ("/accounts/stops/", "reason"),
+    ("/break-glass/new/", "reason"), ("/drift/decide/", "reason"), ("/rehearsal/", "pem"),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +115,7 @@ def token_in(page: httpx.Response) -> dict[str, str]:
 
 
 def by_page(client: httpx.Client, key: bytes) -> Iterator[httpx.Response]:
-    """Every field of the upload form, as text and as a file, to be inspected, checked and uploaded."""
+    """Every field of the upload form, as text and as a file, to be inspected, checked and uploaded; and other forms."""
     text = key.decode("latin-1")
     good = {"name": "Canary", "client_issuers": "unknown", "pem": ROOT, "reason": ""}
     for path, more in (("/cas/inspect/", {}), ("/cas/upload/", {"check": "1"}), ("/cas/upload/", {})):
@@ -118,6 +124,8 @@ def by_page(client: httpx.Client, key: bytes) -> Iterator[httpx.Response]:
         yield client.post(path, data={**good, **more, "name": text})
     for field in ("reason", "owner_team", "client_issuers", "choose"):
         yield client.post("/cas/upload/", data={**good, field: text})
+    for path, field in ELSEWHERE:
+        yield client.post(path, data={"target": "everything", field: text})
 
 
 def by_api(api: httpx.Client, key: bytes) -> Iterator[httpx.Response]:
@@ -130,6 +138,8 @@ def by_api(api: httpx.Client, key: bytes) -> Iterator[httpx.Response]:
         yield api.post(path, content=b'{"pem": ' + key, headers={"Content-Type": "application/json"})
     for field in ("reason", "owner_team", "client_issuers"):
         yield api.post("/cas/", json={**good, field: text})
+    for path, field in (("/requests/", "reason"), ("/requests/", "ticket"), ("/stops/", "reason"), ("/stops/", text)):
+        yield api.post(path, json={"scope": "everything", "kind": "cover", field: text})
 
 
 def test_no_byte_of_a_private_key_reaches_a_sink(portal: PortalProcess) -> None:

@@ -19,6 +19,7 @@ from apps.api.serializers.cas import (
     InspectionSerializer,
 )
 from apps.api.serializers.common import StrictSerializer
+from apps.authorities.intake import PeopleSay
 from apps.authorities.selectors import ca_by_id, cas_of, inspect_upload
 from apps.authorities.services import admit_ca, retry_ca
 from apps.authorities.states import CaState
@@ -90,10 +91,7 @@ class CaAdoptView(ApiView):
             by=self.actor(request),
             account=account_named(body.get("account")),
             cloudflare_id=body["cloudflare_id"],
-            name=body["name"],
-            client_issuers=body["client_issuers"] or "",
-            owner_team=body["owner_team"],
-            reason=body["reason"],
+            people=PeopleSay(body["name"], body["reason"], body["client_issuers"] or "", body["owner_team"]),
         )
         return Response(CaSerializer(ca).data, status=status.HTTP_201_CREATED)
 

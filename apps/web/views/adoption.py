@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from apps.authorities.adoption import adoptable, inspect_adoption
+from apps.authorities.intake import PeopleSay
 from apps.errors import Invalid
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
@@ -19,7 +20,7 @@ from apps.reconcile.drift_services import adopt_ca
 from apps.web.context import actor_of
 from apps.web.plots import validity_bar
 from apps.web.views.base import account_of, back_to, team_named
-from apps.web.views.uploads import FIELDS, ISSUERS, safe_to_show
+from apps.web.views.uploads import FIELDS, ISSUERS
 
 
 @require_http_methods(["GET", "POST"])
@@ -32,10 +33,9 @@ def adopt(request: HttpRequest, cloudflare_id: str) -> HttpResponse:
         return render(request, "cas/adopt.html", _values(account, row, {"name": row.name}))
     form = {name: request.POST.get(name, "") for name in FIELDS}
     try:
-        ca = adopt_ca(
-            by=actor, account=account, cloudflare_id=cloudflare_id, name=form["name"], reason=form["reason"],
-            client_issuers=ISSUERS.get(form["client_issuers"], "unanswered"), owner_team=team_named(form["owner_team"]),
-        )  # fmt: skip
+        issuers, team = ISSUERS.get(form["client_issuers"], "unanswered"), team_named(form["owner_team"])
+        people = PeopleSay(form["name"], form["reason"], issuers, team)
+        ca = adopt_ca(by=actor, account=account, cloudflare_id=cloudflare_id, people=people)
     except Invalid as refused:
         values = {**_values(account, row, form), "errors": refused.details}
         return render(request, "cas/adopt.html", values, status=400)
@@ -49,7 +49,7 @@ def _values(account: Account, row: EdgeCertificate, form: dict[str, str]) -> dic
     lists = EdgeList.objects.filter(zone__account=account, ca_cloudflare_id=row.cloudflare_id)
     return {
         "row": row,
-        "form": {name: safe_to_show(value) for name, value in form.items()},
+        "form": form,
         "errors": {},
         "teams": Team.objects.all(),
         "seen": seen,

@@ -18,8 +18,8 @@ from apps.reconcile.selectors import columns, drift_open, edge_freshness, hostna
 from apps.web.context import actor_of
 from apps.web.csvs import csv_response
 from apps.web.plots import expiry_line
-from apps.web.templatetags.portal import ANSWERS
 from apps.web.views.base import account_of, page_of
+from apps.web.words import ANSWERS
 
 FILTERS = ("q", "zone", "ca", "answer", "owner", "sort")
 VIEWS = {"matrix": "Matrix", "hostname": "By hostname", "ca": "By CA"}

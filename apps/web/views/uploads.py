@@ -21,7 +21,6 @@ from apps.pki.bundle import MAX_BYTES
 from apps.pki.candidates import Candidate
 from apps.pki.checks_validity import has_expired
 from apps.pki.findings import Severity
-from apps.pki.private_keys import holds_private_key
 from apps.web.context import actor_of
 from apps.web.plots import validity_bar
 from apps.web.views.base import account_of, team_named
@@ -59,7 +58,7 @@ def upload(request: HttpRequest) -> HttpResponse:
         form = {"owner_team": replaced.owner_team.slug} if replaced and replaced.owner_team else {}
         return render(request, "cas/upload.html", {**values, "form": form, "slots": slots_of(account)})
     form = {name: request.POST.get(name, "") for name in FIELDS}
-    values |= {"form": {name: safe_to_show(value) for name, value in form.items()}, **_inspected(request)}
+    values |= {"form": form, **_inspected(request)}
     values["pem"] = _shown_pem(request, values.get("seen"))
     if "check" in request.POST:
         return render(request, "cas/upload.html", values)
@@ -135,15 +134,10 @@ def _uploaded(request: HttpRequest) -> bytes | str:
     return request.POST.get("pem", "").replace("\r\n", "\n")
 
 
-def safe_to_show(value: str) -> str:
-    """What was typed, unless it held a private key: that is not shown again."""
-    return "" if holds_private_key(value) else value
-
-
 def _shown_pem(request: HttpRequest, seen: UploadInspection | None) -> str:
     """What was pasted, or the text of what came as a file, since a browser does not offer a file twice."""
     if seen is None or seen.holds_private_key:
         return ""
     if request.FILES.get("file"):
         return "".join(facts.pem for facts in seen.certificates)
-    return safe_to_show(request.POST.get("pem", "").replace("\r\n", "\n"))
+    return request.POST.get("pem", "").replace("\r\n", "\n")

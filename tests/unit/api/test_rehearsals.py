@@ -11,22 +11,18 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.test import Client
-from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
-from apps.authorities.services import admit_ca
 from apps.identity.actors import Actor
-from apps.identity.permissions import Role
 from apps.identity.services import create_token
-from apps.inventory.models import Account, EdgeRules, Zone
-from apps.planning.rule import make_rule
+from apps.inventory.models import Account
 from tests.certs import Made, make_leaf
 from tests.certs import make_ca as make_certificate
-from tests.factories import actor, at_edge, make_account, make_live, make_person
+from tests.factories import make_person
+from tests.unit.rehearsal_desk import HOST, account_that_blocks
 
 pytestmark = pytest.mark.django_db
 
-HOST = "api.pay.example"
 Post = Callable[..., Any]
 
 
@@ -43,22 +39,7 @@ def root() -> Made:
 
 @pytest.fixture
 def account(root: Made) -> Account:
-    account = make_account()
-    ca = make_live(admit_ca(by=actor(Role.ENGINEER), account=account, name="Partners", data=root.pem))
-    zone = Zone.objects.get(account=account, name="pay.example")
-    at_edge(ca, zone, HOST)
-    rule = make_rule("byoca-1-0", "block", [HOST], frozenset({root.ski}))
-    found = {
-        "id": "1",
-        "position": 0,
-        "description": "",
-        "ref": rule.ref,
-        "action": "block",
-        "expression": rule.expression,
-        "enabled": True,
-    }
-    EdgeRules.objects.create(zone=zone, rules=[found], read_at=timezone.now(), changed_at=timezone.now())
-    return account
+    return account_that_blocks(root)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.authorities.adoption import adopt_ca, inspect_adoption
+from apps.authorities.intake import PeopleSay
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import slots_of
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
@@ -40,8 +41,9 @@ def outside(account: Account, made: Made, number: int = 7, **values: Any) -> Edg
 
 
 def adopt(account: Account, row: EdgeCertificate, **more: Any) -> CertificateAuthority:
-    values = {"by": actor(Role.ENGINEER), "name": "Legacy", "reason": "Partners of 2023", **more}
-    return adopt_ca(account=account, cloudflare_id=row.cloudflare_id, **values)
+    by, cloudflare_id = more.pop("by", actor(Role.ENGINEER)), more.pop("cloudflare_id", row.cloudflare_id)
+    people = PeopleSay(**{"name": "Legacy", "reason": "Partners of 2023", **more})
+    return adopt_ca(by=by, account=account, cloudflare_id=cloudflare_id, people=people)
 
 
 def test_it_is_live_at_once_under_its_id_and_takes_no_further_slot() -> None:

@@ -123,7 +123,7 @@ def test_a_private_key_in_the_name_or_the_reason_is_refused_too() -> None:
     with pytest.raises(Invalid) as refused:
         admit(account, made.pem, name=made.key_pem[:100], reason=made.key_pem)
     assert {field: words[0].split(".")[0] for field, words in problems(refused).items()} == {
-        "pem": "That holds a private key",
+        "name": "That holds a private key",
         "reason": "That holds a private key",
     }
     assert made.key_pem.splitlines()[1] not in str(problems(refused))

@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
+from apps.authorities.intake import PeopleSay
 from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import Association, CoverageRequest, Enforcement
 from apps.coverage.services import fail_requests, retry_requests
@@ -104,8 +105,9 @@ def test_a_ca_and_its_hostnames_are_adopted_and_nothing_is_sent(world: World, ou
         [], {"The portal has no record of its CA. Adopt the CA first."},
     )  # fmt: skip
     ca = adopt_ca(
-        by=world.engineer, account=world.account, cloudflare_id=outside, name="Outside", reason="Partner's of 2023"
-    )
+        by=world.engineer, account=world.account, cloudflare_id=outside,
+        people=PeopleSay("Outside", "Partner's of 2023"),
+    )  # fmt: skip
     assert {row.ca for row in drift_open(world.account, ca=str(ca.pk))} == {ca}
     team = make_team("Partner desk")
     proposal = proposed(world, Decision.ACCEPT, ca=outside, zone="northwind.example")
@@ -123,8 +125,7 @@ def test_a_ca_and_its_hostnames_are_adopted_and_nothing_is_sent(world: World, ou
 def test_the_rule_that_stands_is_adopted_as_it_is(world: World, outside: str) -> None:
     """A rule of ours without an approval, as after a restored backup: adopting leaves it byte for byte."""
     ca = adopt_ca(
-        by=world.engineer, account=world.account, cloudflare_id=outside, name="Outside", reason="x",
-        client_issuers="self",
+        by=world.engineer, account=world.account, cloudflare_id=outside, people=PeopleSay("Outside", "x", "self"),
     )  # fmt: skip
     issuers = {ca.fingerprint: ca.issuer_skis}
     name = "a.northwind.example"

@@ -7,20 +7,18 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from django.utils import timezone
 
 from apps.authorities.services import admit_ca
 from apps.identity.permissions import Role
-from apps.inventory.models import Account, EdgeRules, Zone
-from apps.planning.rule import make_rule
+from apps.inventory.models import Account, Zone
 from apps.web.views import rehearsal
 from tests.certs import Made, make_leaf
 from tests.certs import make_ca as make_certificate
-from tests.factories import actor, at_edge, make_account, make_live, make_person
+from tests.factories import actor, at_edge, make_live, make_person
+from tests.unit.rehearsal_desk import HOST, account_that_blocks
 
 pytestmark = pytest.mark.django_db
 
-HOST = "api.pay.example"
 LIVE = {"HX-Request": "true", "HX-Target": "rehearsal"}
 
 
@@ -37,22 +35,7 @@ def root() -> Made:
 
 @pytest.fixture
 def account(root: Made) -> Account:
-    account = make_account()
-    ca = make_live(admit_ca(by=actor(Role.ENGINEER), account=account, name="Partners", data=root.pem))
-    zone = Zone.objects.get(account=account, name="pay.example")
-    at_edge(ca, zone, HOST)
-    rule = make_rule("byoca-1-0", "block", [HOST], frozenset({root.ski}))
-    found = {
-        "id": "1",
-        "position": 0,
-        "description": "",
-        "ref": rule.ref,
-        "action": "block",
-        "expression": rule.expression,
-        "enabled": True,
-    }
-    EdgeRules.objects.create(zone=zone, rules=[found], read_at=timezone.now(), changed_at=timezone.now())
-    return account
+    return account_that_blocks(root)
 
 
 @pytest.fixture
