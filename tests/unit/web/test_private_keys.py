@@ -175,10 +175,12 @@ def test_no_address_stores_or_repeats_one_whatever_the_field() -> None:
         "ca_id": stage.ca.pk, "account_id": stage.account.pk, "zone_id": stage.zone.pk, "change_id": change.pk,
         "request_id": stage.waiting.pk, "break_glass_id": stage.glass.pk, "stop_id": stage.stop.pk, "window_id": 1,
         "token_id": 1, "fqdn": "old.pay.example", "cloudflare_id": stage.stray.cloudflare_id, "seq": 1, "kind": "csv",
+        "webhook_id": stage.ca.pk, "notice_id": stage.ca.pk,
     }  # fmt: skip
     names = [
         "name", "reason", "comment", "ticket", "override", "pem", "token", "hostname", "hostnames", "confirm",
         "test_ranges", "choose", "timezone", "target", "guard", "replacement", "list", "q", "next", "mode", "team",
+        "url", "secret", "email",
     ]  # fmt: skip
     with capture_logs() as logs:
         for pattern in get_resolver("apps.web.urls").url_patterns:
