@@ -22,9 +22,12 @@ from apps.notify.cloudevent import key_of, new_secret
 from apps.notify.models import Notice, Webhook
 from apps.notify.selectors import waiting_of, webhooks
 from apps.outbound.addresses import Policy
+from apps.pki.free_text import text_faults
 
 MOST_WEBHOOKS = 10
 MOST_URL = 1000
+# What DNS allows.
+MOST_NAME = 253
 NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 
@@ -46,6 +49,8 @@ def add_webhook(*, by: Actor, name: str, url: str, secret: str = "") -> tuple[We
     Raises Forbidden, Invalid by field, or Conflict for the eleventh.
     """
     require_manager(by)
+    if faults := text_faults(name=name, url=url, secret=secret):
+        raise Invalid("The webhook was not added.", details=faults)
     if not name.strip() or not name.isprintable():
         raise Invalid("Give it a name of one line, so that you know it again.", field="name")
     parsed = _checked_url(url.strip())
@@ -121,7 +126,7 @@ def _checked_url(text: str) -> httpx.URL:
 
 def _is_host(text: str) -> bool:
     """A name, or an IPv6 address; IPv4 looks like a name."""
-    return bool(NAME.fullmatch(text)) or (":" in text and _is_address(text))
+    return bool(len(text) <= MOST_NAME and NAME.fullmatch(text)) or (":" in text and _is_address(text))
 
 
 def _is_address(text: str) -> bool:

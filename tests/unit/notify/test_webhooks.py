@@ -250,6 +250,7 @@ def test_a_secret_that_is_given_is_used(desk: Desk) -> None:
         ("url", {"url": "https://user:word@partner.example/"}),
         ("url", {"url": "https://partner.example/#part"}),
         ("url", {"url": "https://partner.example/" + "x" * 1000}),
+        ("url", {"url": f"https://{'part.' * 60}example/"}),
         ("url", {"url": "https://10.0.0.1/"}),
         ("url", {"url": "https://[::1]:8443/"}),
         ("secret", {"secret": "short"}),
