@@ -23,7 +23,7 @@ from apps.identity.permissions import Permission
 from apps.notify.audience import mail_recipients
 from apps.notify.kinds import KINDS
 from apps.notify.models import Notice, ReadMark
-from apps.notify.outcome import Outcome, Verdict
+from apps.notify.outcome import MAIL_IS_OFF, Outcome, Verdict
 from apps.notify.selectors import due_of, has_news, receiver_of, waiting_of, webhooks
 from apps.outbox.selectors import leased_count
 from apps.outbox.services import Lease, claim, holds, mark_due, renew, settle
@@ -40,7 +40,6 @@ MOST_DELAY_S = 3600.0
 MOST_IN_ONE = 100
 KEEP_FOR = timedelta(days=180)
 CUT_OFF = "The worker was stopped in the middle of the attempt."
-MAIL_IS_OFF = "No mail server is set up. Set EMAIL_URL, then send it again."
 
 
 def read_events() -> bool:

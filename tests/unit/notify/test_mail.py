@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +12,7 @@ from apps.audit.models import AuditEvent
 from apps.identity.models import HostnameGrant, Person
 from apps.identity.permissions import Role
 from apps.notify.models import Notice
+from apps.notify.services import read_events
 from tests.factories import make_team
 from tests.smtp_server import SmtpServer
 from tests.unit.notify.desk import ENDED, NAME, Desk, later, person, states, work
@@ -197,3 +200,37 @@ def test_the_message_id_is_the_same_on_every_attempt(desk: Desk, smtp: SmtpServe
     work()
     seen = [str(mail.message["Message-ID"]) for mail in smtp.to("owner@pay.example")]
     assert len(seen) == 2 and len(set(seen)) == 1 and seen[0].endswith("@portal.example>")
+
+
+def test_a_mail_that_tells_of_more_is_no_copy(desk: Desk, smtp: SmtpServer) -> None:
+    """A server that took the first, and whose yes was lost, would throw the second away as a copy of it."""
+    desk.tell("one.pay.example")
+    work()
+    Notice.objects.filter(recipient="engineer@sec.example").update(state="waiting")
+    desk.tell("two.pay.example")
+    later()
+    work()
+    first, second = smtp.to("engineer@sec.example")
+    assert "two.pay.example" in second.text
+    assert first.message["Message-ID"] != second.message["Message-ID"]
+
+
+def test_a_worker_without_a_mail_server_calls_nothing_sent(desk: Desk, smtp: SmtpServer, settings: Any) -> None:
+    """The notice was made, or asked for again, where there was one."""
+    desk.tell()
+    while read_events():
+        pass
+    settings.BYOCA_MAIL, settings.EMAIL_BACKEND = False, "django.core.mail.backends.dummy.EmailBackend"
+    work()
+    assert set(states().values()) == {"not_delivered"}
+    assert {"EMAIL_URL" in row.last_error for row in Notice.objects.all()} == {True}
+
+
+def test_a_folder_for_mails_that_cannot_be_made(desk: Desk, settings: Any, tmp_path: Path) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+    (tmp_path / "mail").write_text("a file")
+    desk.tell()
+    work()
+    assert set(states().values()) == {"waiting"}
+    assert {"could not be used" in row.last_error for row in Notice.objects.all()} == {True}
