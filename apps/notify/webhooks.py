@@ -28,6 +28,7 @@ MOST_WEBHOOKS = 10
 MOST_URL = 1000
 # What DNS allows.
 MOST_NAME = 253
+PORTS = range(1, 65536)
 NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 
@@ -75,7 +76,9 @@ def remove_webhook(*, by: Actor, webhook_id: UUID) -> Webhook:
         raise NotFound("No such webhook. It may be removed already.")
     hook.removed_at, hook.sealed = timezone.now(), ""
     hook.save(update_fields=["removed_at", "sealed"])
-    waiting_of(hook.pk).update(
+    # What a worker is at right now it ends itself: waiting for its rows here, each might wait for the other.
+    free = waiting_of(hook.pk).select_for_update(skip_locked=True)
+    Notice.objects.filter(pk__in=free.values("pk")).update(
         state=Notice.State.NOT_DELIVERED, ended_at=timezone.now(), last_error="The webhook was removed."
     )
     before = {"name": hook.name, "origin": hook.origin}
@@ -114,6 +117,8 @@ def _checked_url(text: str) -> httpx.URL:
             "Give the receiver's address as https://host/path. Plain http is refused: anybody on the way could read."
         )
         raise Invalid(message, field="url")
+    if url.port is not None and url.port not in PORTS:
+        raise Invalid("A port is a number from 1 to 65535. Leave it out for 443.", field="url")
     if url.userinfo or url.fragment:
         raise Invalid("Leave out name, password and # part: the signature says who sends.", field="url")
     if kind := _literal_refusal(url.host):
