@@ -8,6 +8,7 @@ stops the start.
 from __future__ import annotations
 
 import base64
+import ipaddress
 import os
 import secrets
 from pathlib import Path
@@ -102,6 +103,17 @@ def public_url(hosts: list[str], origins: list[str]) -> str:
         return [*origins, *(f"https://{host}" for host in hosts), "https://localhost"][0]
     bind = env.str("BYOCA_BIND", default="127.0.0.1")
     return f"http://{'127.0.0.1' if bind in {'0.0.0.0', '::'} else bind}:{env.int('BYOCA_PORT', default=8000)}"  # noqa: S104
+
+
+def ranges(name: str) -> list[str]:
+    """CIDR ranges, comma separated. Raises ImproperlyConfigured now, and not when the first call is judged by them."""
+    found = [text.strip() for text in env.list(name, default=[])]
+    for text in found:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise ImproperlyConfigured(f"{name}: {error}. Write ranges such as 10.20.0.0/24.") from None
+    return found
 
 
 def redis_url(folder: Path) -> str:

@@ -231,7 +231,7 @@ BYOCA_PROBE_DEADLINE_S = env.float("BYOCA_PROBE_DEADLINE_S", default=10.0)
 BYOCA_PROBE_SETTLE_S = env.float("BYOCA_PROBE_SETTLE_S", default=120.0)
 BYOCA_PROBE_RATE_PER_MIN = env.int("BYOCA_PROBE_RATE_PER_MIN", default=60)
 BYOCA_PROBE_AT_ONCE = env.int("BYOCA_PROBE_AT_ONCE", default=1)
-BYOCA_PROBE_OWN_RANGES = env.list("BYOCA_PROBE_OWN_RANGES", default=[])
+BYOCA_PROBE_OWN_RANGES = environment.ranges("BYOCA_PROBE_OWN_RANGES")
 BYOCA_PROBE_TEST_PORT = env.int("BYOCA_PROBE_TEST_PORT", default=0)
 
 # Notices: docs/notifications.md. Without a mail server no mail is sent; embedded, mails are files in the data folder.
@@ -240,7 +240,7 @@ BYOCA_PUBLIC_URL = environment.public_url(ALLOWED_HOSTS, CSRF_TRUSTED_ORIGINS)
 BYOCA_NOTICES_AT_ONCE = env.int("BYOCA_NOTICES_AT_ONCE", default=1)
 BYOCA_NOTICE_RETRY_S = env.float("BYOCA_NOTICE_RETRY_S", default=30.0)
 BYOCA_WEBHOOK_DEADLINE_S = env.float("BYOCA_WEBHOOK_DEADLINE_S", default=10.0)
-BYOCA_WEBHOOK_RANGES = env.list("BYOCA_WEBHOOK_RANGES", default=[])
+BYOCA_WEBHOOK_RANGES = environment.ranges("BYOCA_WEBHOOK_RANGES")
 
 STRUCTLOG = configure_structlog()
 DJANGO_STRUCTLOG_CELERY_ENABLED = False

@@ -4,7 +4,7 @@
 (() => {
   "use strict";
   const MAX_ELEMENTS = 10;
-  const LABELS = [/PRIVATE[^]{0,9}?KEY/, /BEGIN[^]{0,40}?PRIVATE[^]{0,9}?KEY/i];
+  const LABELS = [/PRIVATE[^]{0,9}?KEY/, /[-\u2010-\u2015\u2212\ufe58\ufe63\uff0d]\s?BEGIN[^]{0,40}?PRIVATE[^]{0,9}?KEY/i];
   const OTHER = /PuTTY-User-Key-File|Private-Lines:|Private-MAC:|AGE-SECRET-KEY-|privateExponent:|^priv:|<InverseQ>/im;
   const JWK = [/\\?["']kty\\?["']\s*:/, /\\?["'][dk]\\?["']\s*:/];
   // "PRIVATE KEY" inside base64, at each of three alignments, and how the body of every OpenSSH key begins.

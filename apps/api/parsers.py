@@ -49,14 +49,15 @@ class StrictJsonParser(BaseParser):
             json.dumps(data, ensure_ascii=False).encode("utf-8")
             if _holds_nul(data):
                 raise ParseError("The body holds a NUL character, which no field takes. Leave it out.")
+            clean = _without_private_keys(data)
+            holds_key = clean != data
         except RecursionError:
             raise ParseError("The JSON is nested too deeply.") from None
         except UnicodeError:
             raise ParseError("The body is not valid UTF-8 text. Send JSON in UTF-8.") from None
         except ValueError as fault:
             raise ParseError(f"The body is not valid JSON{_place(fault)}.") from None
-        clean = _without_private_keys(data)
-        if clean != data:
+        if holds_key:
             log.warning("private_key_refused", via="api")
         return clean
 

@@ -78,7 +78,7 @@ def set_address(*, by: Actor, email: str) -> Person:
 
 def checked_address(text: str) -> str:
     """The mail address, "" for none. Raises Invalid."""
-    address = text.strip()
+    address = free_text(text, "email")
     try:
         if address:
             validate_email(address)

@@ -236,9 +236,13 @@ def store_account_failure(*, account: Account, error: str, token_broken: bool) -
 
 @transaction.atomic
 def store_ca_write_refusal(*, account: Account, at: datetime | None) -> None:
-    """Keep when Cloudflare refused the token as it had to upload or delete a CA; None once it may."""
-    account.ca_writes_refused_at = at
-    account.save(update_fields=["ca_writes_refused_at"])
+    """Keep when Cloudflare refused the token as it had to upload or delete a CA; None once it may.
+
+    `account` as the call was made with: of a token that was replaced meanwhile it says nothing.
+    """
+    same_token = Account.objects.filter(pk=account.pk, token_encrypted=account.token_encrypted)
+    if same_token.update(ca_writes_refused_at=at):
+        account.ca_writes_refused_at = at
 
 
 @transaction.atomic

@@ -32,14 +32,19 @@ class Kind:
     audience: tuple[Audience, ...] = (Audience.OWNERS, Audience.ENGINEERS)
 
     def headline_of(self, events: list[AuditEvent]) -> str:
-        if len(events) == 1:
-            return one_line(self.headline.format(subject=one_line(events[0].subject_label, 253)), 300)
-        return self.headline_many.format(count=len(events))
+        subjects = _subjects(events)
+        if len(subjects) == 1:
+            return one_line(self.headline.format(subject=one_line(subjects[0], 253)), 300)
+        return self.headline_many.format(count=len(subjects))
 
     def path_of(self, events: list[AuditEvent]) -> str:
-        if len(events) == 1:
-            return self.path.format(subject=quote(events[0].subject_label, safe=""))
-        return self.path_many
+        subjects = _subjects(events)
+        return self.path.format(subject=quote(subjects[0], safe="")) if len(subjects) == 1 else self.path_many
+
+
+def _subjects(events: list[AuditEvent]) -> list[str]:
+    """Each once: what came and went several times is still one."""
+    return list(dict.fromkeys(event.subject_label for event in events))
 
 
 KINDS: dict[str, Kind] = {

@@ -5,14 +5,16 @@ from __future__ import annotations
 import smtplib
 import textwrap
 from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, UUID, uuid5
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 
 from apps.audit.models import AuditEvent
 from apps.notify.kinds import KINDS, one_line
 from apps.notify.models import Notice
-from apps.notify.outcome import SENT, Outcome, later, never
+from apps.notify.outcome import MAIL_IS_OFF, SENT, Outcome, later, never
 from apps.notify.selectors import events_of
 
 WIDTH = 76
@@ -21,6 +23,9 @@ PERMANENT = 500
 
 def send_mail(notices: list[Notice]) -> Outcome:
     """Send one mail to the recipient that all the notices share. Never raises for what the mail server does."""
+    if not settings.BYOCA_MAIL:
+        # Django's backend for that swallows it without a word.
+        return never(MAIL_IS_OFF)
     if not notices[0].recipient.rpartition("@")[0].isascii():
         # Django would write it in another way, which is another address.
         return never("An address with other letters than ASCII before its @ cannot be used.")
@@ -34,7 +39,7 @@ def send_mail(notices: list[Notice]) -> Outcome:
     except smtplib.SMTPResponseException as refused:
         # Sign-in, sender or greeting: it would refuse every other mail just so.
         return later(_words("The mail server refused", refused.smtp_code, refused.smtp_error), receiver_down=True)
-    except (smtplib.SMTPException, OSError) as error:
+    except (smtplib.SMTPException, OSError, ImproperlyConfigured) as error:
         # smtplib says that the connection was closed when it was itself that waited no longer.
         if isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError):
             return later(f"The mail server did not answer within {settings.EMAIL_TIMEOUT:g} s.", receiver_down=True)
@@ -61,9 +66,14 @@ def _message(notices: list[Notice]) -> EmailMessage:
         subject=f"[BYOCA Portal] {kind.headline_of(events)}",
         body=body_of(events, reasons={notice.because for notice in notices}),
         to=[notices[0].recipient],
-        # The same on every attempt: a mail server that got it twice can tell.
-        headers={"Message-ID": f"<byoca-{notices[0].pk}@{host}>", "Auto-Submitted": "auto-generated"},
+        headers={"Message-ID": f"<byoca-{_mail_id(notices)}@{host}>", "Auto-Submitted": "auto-generated"},
     )
+
+
+def _mail_id(notices: list[Notice]) -> UUID:
+    """The same on every attempt, so that a mail server that got it twice can tell. A mail that tells of more is another
+    one: servers throw away what bears an id that they know."""
+    return uuid5(NAMESPACE_URL, " ".join(f"byoca:{notice.pk}" for notice in notices))
 
 
 def body_of(events: list[AuditEvent], *, reasons: set[str]) -> str:

@@ -24,6 +24,7 @@ class Outcome:
 
 
 SENT = Outcome(Verdict.SENT)
+MAIL_IS_OFF = "No mail server is set up. Set EMAIL_URL, then send it again."
 
 
 def later(reason: str, *, receiver_down: bool = False) -> Outcome:

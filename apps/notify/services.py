@@ -6,7 +6,7 @@ The audit log is the trigger and the row is the job: a lost message, a second wo
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -23,7 +23,7 @@ from apps.identity.permissions import Permission
 from apps.notify.audience import mail_recipients
 from apps.notify.kinds import KINDS
 from apps.notify.models import Notice, ReadMark
-from apps.notify.outcome import Outcome, Verdict
+from apps.notify.outcome import MAIL_IS_OFF, Outcome, Verdict
 from apps.notify.selectors import due_of, has_news, receiver_of, waiting_of, webhooks
 from apps.outbox.selectors import leased_count
 from apps.outbox.services import Lease, claim, holds, mark_due, renew, settle
@@ -38,9 +38,12 @@ MOST_ATTEMPTS = 10
 MOST_DELAY_S = 3600.0
 # One mail tells of at most so many events.
 MOST_IN_ONE = 100
+# What flaps at the edge with every read must not fill a mailbox: the rest waits, and comes together.
+MOST_AN_HOUR = 20
 KEEP_FOR = timedelta(days=180)
+HOUR = timedelta(hours=1)
+ENOUGH = f"{MOST_AN_HOUR} mails went to this address within the hour. What waits comes together after it."
 CUT_OFF = "The worker was stopped in the middle of the attempt."
-MAIL_IS_OFF = "No mail server is set up. Set EMAIL_URL, then send it again."
 
 
 def read_events() -> bool:
@@ -112,13 +115,33 @@ def begin_delivery(lease: Lease) -> list[Notice]:
     with transaction.atomic():
         for worn in due_of(lease.subject_id).filter(attempts__gte=MOST_ATTEMPTS):
             _give_up(worn, worn.last_error)
-        first = due_of(lease.subject_id).first()
+        first = _first_due(lease.subject_id)
         if first is None:
             return []
         together = due_of(lease.subject_id).filter(recipient=first.recipient, action=first.action)
         chosen = [row.pk for row in together[: MOST_IN_ONE if first.channel == Notice.Channel.MAIL else 1]]
         Notice.objects.filter(pk__in=chosen).update(attempts=F("attempts") + 1, last_error=CUT_OFF)
         return list(Notice.objects.filter(pk__in=chosen).order_by("event_seq"))
+
+
+def _first_due(receiver: UUID) -> Notice | None:
+    """The first that is due. What is due to somebody who had enough mails within the hour is put off on the way."""
+    while first := due_of(receiver).first():
+        held_until = _held_until(first)
+        if held_until is None:
+            return first
+        due_of(receiver).filter(recipient=first.recipient).update(due_at=held_until, last_error=ENOUGH)
+    return None
+
+
+def _held_until(notice: Notice) -> datetime | None:
+    """Until when no further mail goes to this recipient. Notices of one mail have ended at the same moment."""
+    if notice.channel != Notice.Channel.MAIL:
+        return None
+    mails = Notice.objects.filter(channel=notice.channel, recipient=notice.recipient, state=Notice.State.SENT)
+    times = mails.filter(ended_at__gt=Now() - HOUR).order_by("-ended_at").values_list("ended_at", flat=True).distinct()
+    oldest = times[MOST_AN_HOUR - 1 : MOST_AN_HOUR].first()
+    return oldest + HOUR if oldest else None
 
 
 @transaction.atomic

@@ -22,9 +22,13 @@ from apps.notify.cloudevent import key_of, new_secret
 from apps.notify.models import Notice, Webhook
 from apps.notify.selectors import waiting_of, webhooks
 from apps.outbound.addresses import Policy
+from apps.pki.free_text import text_faults
 
 MOST_WEBHOOKS = 10
 MOST_URL = 1000
+# What DNS allows.
+MOST_NAME = 253
+PORTS = range(1, 65536)
 NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
 
 
@@ -46,6 +50,8 @@ def add_webhook(*, by: Actor, name: str, url: str, secret: str = "") -> tuple[We
     Raises Forbidden, Invalid by field, or Conflict for the eleventh.
     """
     require_manager(by)
+    if faults := text_faults(name=name, url=url, secret=secret):
+        raise Invalid("The webhook was not added.", details=faults)
     if not name.strip() or not name.isprintable():
         raise Invalid("Give it a name of one line, so that you know it again.", field="name")
     parsed = _checked_url(url.strip())
@@ -70,7 +76,9 @@ def remove_webhook(*, by: Actor, webhook_id: UUID) -> Webhook:
         raise NotFound("No such webhook. It may be removed already.")
     hook.removed_at, hook.sealed = timezone.now(), ""
     hook.save(update_fields=["removed_at", "sealed"])
-    waiting_of(hook.pk).update(
+    # What a worker is at right now it ends itself: waiting for its rows here, each might wait for the other.
+    free = waiting_of(hook.pk).select_for_update(skip_locked=True)
+    Notice.objects.filter(pk__in=free.values("pk")).update(
         state=Notice.State.NOT_DELIVERED, ended_at=timezone.now(), last_error="The webhook was removed."
     )
     before = {"name": hook.name, "origin": hook.origin}
@@ -109,6 +117,8 @@ def _checked_url(text: str) -> httpx.URL:
             "Give the receiver's address as https://host/path. Plain http is refused: anybody on the way could read."
         )
         raise Invalid(message, field="url")
+    if url.port is not None and url.port not in PORTS:
+        raise Invalid("A port is a number from 1 to 65535. Leave it out for 443.", field="url")
     if url.userinfo or url.fragment:
         raise Invalid("Leave out name, password and # part: the signature says who sends.", field="url")
     if kind := _literal_refusal(url.host):
@@ -121,7 +131,7 @@ def _checked_url(text: str) -> httpx.URL:
 
 def _is_host(text: str) -> bool:
     """A name, or an IPv6 address; IPv4 looks like a name."""
-    return bool(NAME.fullmatch(text)) or (":" in text and _is_address(text))
+    return bool(len(text) <= MOST_NAME and NAME.fullmatch(text)) or (":" in text and _is_address(text))
 
 
 def _is_address(text: str) -> bool:

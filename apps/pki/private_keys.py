@@ -10,9 +10,12 @@ from apps.pki.der import DerError, read_element
 from apps.pki.shapes import A_SEQUENCE, Shape, shape_of
 
 MAX_ELEMENTS = 10
-# Upper case as PEM writes it. Mixed case only on a BEGIN line: dumps say "X509v3 Private Key Usage Period".
+# Upper case as PEM writes it. Mixed case only on a BEGIN line with its dash: dumps say "X509v3 Private Key Usage
+# Period", and people "We begin to use a new private key".
 PEM_LABEL = re.compile(r"PRIVATE.{0,9}?KEY", re.DOTALL)
-LOOSE_LABEL = re.compile(r"BEGIN.{0,40}?PRIVATE.{0,9}?KEY", re.DOTALL | re.IGNORECASE)
+LOOSE_LABEL = re.compile(
+    r"[-\u2010-\u2015\u2212\ufe58\ufe63\uff0d]\s?BEGIN.{0,40}?PRIVATE.{0,9}?KEY", re.DOTALL | re.IGNORECASE
+)
 OTHER_MARKS = (
     "putty-user-key-file",
     "private-lines:",

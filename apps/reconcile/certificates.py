@@ -213,6 +213,8 @@ class CaWriter:
         """Not the CA's fault, so no attempt of it; and no other is sent with a token that may not write."""
         words = f"{error.message} The portal tries again with another token, or in an hour."
         with transaction.atomic():
+            # First the CA, then its account: the order of whoever retires or retries it.
+            CertificateAuthority.objects.select_for_update(no_key=True).get(pk=ca.pk)
             store_ca_write_refusal(account=self.account, at=timezone.now())
             end_write(by=WORKER, ca_id=ca.pk, why=words, unknown=False, attempted=False)
 

@@ -61,9 +61,13 @@ def note_answer(token_hash: str) -> None:
 
 
 def claim_trial(token_hash: str) -> bool:
-    """Whether this very call is the one that goes. A trial whose process dies is given up after one call's time."""
+    """Whether this very call is the one that goes. A trial whose process dies is given up after one call's time.
+
+    None goes while the cool-down of a trial that failed meanwhile holds every call.
+    """
     ends_at = Now() + timedelta(seconds=settings.BYOCA_EDGE_DEADLINE_S + LOOK_AGAIN_S)
     rows = CallBudget.objects.filter(Q(trial_until=None) | Q(trial_until__lte=Now()), pk=token_hash)
+    rows = rows.filter(Q(paused_until=None) | Q(paused_until__lte=Now()))
     return rows.exclude(open_since=None).update(trial_until=ends_at) == 1
 
 

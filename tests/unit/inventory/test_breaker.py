@@ -156,6 +156,23 @@ def test_of_two_that_ask_at_once_one_tries(account: Account, monkeypatch: pytest
         late.before_call()
 
 
+def test_a_trial_that_failed_meanwhile_lets_no_second_one_go(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many workers wait for the same moment: the trial of the first is over before the others have asked for theirs."""
+    called(account, ONE, TWO, LISTING)
+    cooled()
+    late = gate_for(account)
+    take = late._take
+
+    def then_another_fails(*args: Any) -> None:
+        take(*args)
+        called(account, TWO)
+
+    monkeypatch.setattr(late, "_take", then_another_fails)
+    with pytest.raises(BudgetExhausted, match="does not answer"):
+        late.before_call()
+    assert CallBudget.objects.get().failed_trials == 1
+
+
 def test_a_pause_after_a_429_outlives_the_answer_that_closes_it(account: Account) -> None:
     called(account, ONE, TWO, LISTING)
     cooled()

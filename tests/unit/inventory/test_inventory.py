@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.cloudflare.certificates import Certificate
@@ -23,6 +24,7 @@ from apps.inventory.services import (
     set_slot_limit,
     store_account_failure,
     store_account_read,
+    store_ca_write_refusal,
     store_zone_failure,
 )
 from apps.outbox.models import OutboxEntry
@@ -94,6 +96,18 @@ def test_another_token_makes_everything_due_again() -> None:
     account = replace_token(by=actor(Role.ADMIN), account_id=account.pk, token="fresh")
     assert (account.token_state, token_of(account)) == ("unknown", "fresh")
     assert OutboxEntry.objects.count() == 1 + account.zones.count()
+
+
+def test_a_refusal_of_the_token_before_says_nothing_of_the_one_that_replaced_it() -> None:
+    account = make_account()
+    replace_token(by=SETUP, account_id=account.pk, token="fresh")
+    store_ca_write_refusal(account=account, at=timezone.now())
+    assert account.ca_writes_refused_at is None
+    account = Account.objects.get()
+    assert account.ca_writes_refused_at is None
+    store_ca_write_refusal(account=account, at=timezone.now())
+    assert Account.objects.get().ca_writes_refused_at == account.ca_writes_refused_at
+    assert account.ca_writes_refused_at is not None
 
 
 def test_the_mode_is_set_and_told() -> None:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.identity.models import HostnameGrant, Person
 from apps.identity.permissions import Role
+from apps.notify import services
 from apps.notify.models import Notice
+from apps.notify.services import read_events
 from tests.factories import make_team
 from tests.smtp_server import SmtpServer
-from tests.unit.notify.desk import ENDED, NAME, Desk, later, person, states, work
+from tests.unit.notify.desk import ENDED, LOCKED, NAME, Desk, later, person, states, work
 
 
 def test_owners_and_engineers_each_get_one_mail_that_says_what_why_and_where(desk: Desk, smtp: SmtpServer) -> None:
@@ -197,3 +203,68 @@ def test_the_message_id_is_the_same_on_every_attempt(desk: Desk, smtp: SmtpServe
     work()
     seen = [str(mail.message["Message-ID"]) for mail in smtp.to("owner@pay.example")]
     assert len(seen) == 2 and len(set(seen)) == 1 and seen[0].endswith("@portal.example>")
+
+
+def test_a_mail_that_tells_of_more_is_no_copy(desk: Desk, smtp: SmtpServer) -> None:
+    """A server that took the first, and whose yes was lost, would throw the second away as a copy of it."""
+    desk.tell("one.pay.example")
+    work()
+    Notice.objects.filter(recipient="engineer@sec.example").update(state="waiting")
+    desk.tell("two.pay.example")
+    later()
+    work()
+    first, second = smtp.to("engineer@sec.example")
+    assert "two.pay.example" in second.text
+    assert first.message["Message-ID"] != second.message["Message-ID"]
+
+
+def test_a_worker_without_a_mail_server_calls_nothing_sent(desk: Desk, smtp: SmtpServer, settings: Any) -> None:
+    """The notice was made, or asked for again, where there was one."""
+    desk.tell()
+    while read_events():
+        pass
+    settings.BYOCA_MAIL, settings.EMAIL_BACKEND = False, "django.core.mail.backends.dummy.EmailBackend"
+    work()
+    assert set(states().values()) == {"not_delivered"}
+    assert {"EMAIL_URL" in row.last_error for row in Notice.objects.all()} == {True}
+
+
+def test_a_folder_for_mails_that_cannot_be_made(desk: Desk, settings: Any, tmp_path: Path) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
+    settings.EMAIL_FILE_PATH = str(tmp_path / "mail")
+    (tmp_path / "mail").write_text("a file")
+    desk.tell()
+    work()
+    assert set(states().values()) == {"waiting"}
+    assert {"could not be used" in row.last_error for row in Notice.objects.all()} == {True}
+
+
+def test_what_flaps_fills_no_mailbox(desk: Desk, smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "MOST_AN_HOUR", 2)
+    engineer, owner = "engineer@sec.example", "owner@pay.example"
+    for action in (LOCKED, ENDED, LOCKED, ENDED, LOCKED):
+        desk.tell("a.pay.example", "b.pay.example", action=action)
+        work()
+    assert len(smtp.to(engineer)) == 2
+    desk.tell(NAME)
+    work()
+    assert [mail.message["Subject"] for mail in smtp.to(owner)] == [f"[BYOCA Portal] {NAME} refuses every client"]
+    waiting = Notice.objects.filter(recipient=engineer, state="waiting")
+    assert {(row.attempts, row.last_error) for row in waiting} == {(0, services.ENOUGH)} and waiting.count() == 7
+    assert min(row.due_at for row in waiting) > timezone.now() + timedelta(minutes=59)
+    Notice.objects.filter(state="sent").update(ended_at=timezone.now() - timedelta(hours=1))
+    later()
+    work()
+    told = [str(mail.message["Subject"]) for mail in smtp.to(engineer)[2:]]
+    assert told == [
+        "[BYOCA Portal] 3 hostnames refuse every client", "[BYOCA Portal] 2 hostnames no longer refuse every client"
+    ]  # fmt: skip
+
+
+def test_one_hostname_that_flapped_while_the_server_was_away_is_one(desk: Desk, smtp: SmtpServer) -> None:
+    desk.tell()
+    desk.tell()
+    work()
+    (mail,) = smtp.to("owner@pay.example")
+    assert mail.message["Subject"] == f"[BYOCA Portal] {NAME} refuses every client"
+    assert f"https://portal.example/hostnames/{NAME}/" in mail.text and mail.text.count("Seen:") == 2

@@ -95,6 +95,14 @@ def test_there_is_one_way_to_set_an_address(desk: Desk) -> None:
         assert (answer.status_code, answer.headers["Location"]) == (302, PAGE)
 
 
+def test_nobody_makes_the_portal_write_to_an_address_they_type(desk: Desk, mailoutbox: list[Any]) -> None:
+    window = browser(desk.stranger)
+    for path in ("/accounts/password/reset/", "/accounts/password/reset/key/1-abc/"):
+        answer = window.post(path, {"email": "somebody@elsewhere.example"})
+        assert (answer.status_code, answer.headers["Location"]) == (302, "/accounts/password/change/")
+    assert mailoutbox == []
+
+
 def test_the_page_says_that_no_mail_is_sent(desk: Desk, settings: Any) -> None:
     assert "No mail is sent" not in html(desk.engineer)
     settings.BYOCA_MAIL = False

@@ -12,7 +12,15 @@ from byoca_portal import env as environment
 
 @pytest.fixture(autouse=True)
 def _empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("EMAIL_URL", "EMAIL_URL_FILE", "BYOCA_MAIL_FROM", "BYOCA_PUBLIC_URL", "BYOCA_MODE", "BYOCA_BIND"):
+    for name in (
+        "EMAIL_URL",
+        "EMAIL_URL_FILE",
+        "BYOCA_MAIL_FROM",
+        "BYOCA_PUBLIC_URL",
+        "BYOCA_MODE",
+        "BYOCA_BIND",
+        "BYOCA_WEBHOOK_RANGES",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("BYOCA_PORT", "8123")
 
@@ -42,6 +50,15 @@ def test_a_server_by_url_or_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     monkeypatch.delenv("EMAIL_URL")
     monkeypatch.setenv("EMAIL_URL_FILE", str(secret))
     assert environment.mail(tmp_path)["EMAIL_USE_SSL"] is True
+
+
+def test_a_range_that_is_none_is_named_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.ranges("BYOCA_WEBHOOK_RANGES") == []
+    monkeypatch.setenv("BYOCA_WEBHOOK_RANGES", "10.20.0.0/24, fd00:1::/32")
+    assert environment.ranges("BYOCA_WEBHOOK_RANGES") == ["10.20.0.0/24", "fd00:1::/32"]
+    monkeypatch.setenv("BYOCA_WEBHOOK_RANGES", "10.20.0.1/24")
+    with pytest.raises(ImproperlyConfigured, match=r"BYOCA_WEBHOOK_RANGES: .* has host bits set"):
+        environment.ranges("BYOCA_WEBHOOK_RANGES")
 
 
 def test_links_lead_to_where_people_reach_the_portal(monkeypatch: pytest.MonkeyPatch) -> None:

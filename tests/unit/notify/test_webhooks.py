@@ -7,19 +7,21 @@ import hashlib
 import hmac
 import json
 import socket
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 
 from apps.audit.models import AuditEvent
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.permissions import Role
 from apps.notify import hooks
 from apps.notify.models import Notice, Webhook
-from apps.notify.services import retry_notice
+from apps.notify.services import read_events, retry_notice
 from apps.notify.webhooks import MOST_WEBHOOKS, add_webhook, remove_webhook, target_of
 from tests.factories import actor
 from tests.hook_receiver import HOST, HookReceiver
@@ -247,9 +249,12 @@ def test_a_secret_that_is_given_is_used(desk: Desk) -> None:
         ("url", {"url": "https:///path"}),
         ("url", {"url": "https://[oops/"}),
         ("url", {"url": "https://partner.example:port/"}),
+        ("url", {"url": "https://partner.example:0/"}),
+        ("url", {"url": "https://partner.example:99999/"}),
         ("url", {"url": "https://user:word@partner.example/"}),
         ("url", {"url": "https://partner.example/#part"}),
         ("url", {"url": "https://partner.example/" + "x" * 1000}),
+        ("url", {"url": f"https://{'part.' * 60}example/"}),
         ("url", {"url": "https://10.0.0.1/"}),
         ("url", {"url": "https://[::1]:8443/"}),
         ("secret", {"secret": "short"}),
@@ -313,3 +318,39 @@ def test_a_webhook_that_failed_is_sent_again_when_asked(desk: Desk, receiver: Ho
     retry_notice(by=actor(Role.ENGINEER), notice_id=notice().pk)
     work()
     assert notice().state == "sent" and notice().attempts == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+def test_a_webhook_is_removed_while_a_worker_ends_its_notices() -> None:
+    """Each of them holds a row that the other wants next."""
+    desk = Desk()
+    hook, _ = hook_to("https://partner.example/in")
+    desk.tell("a.pay.example", "b.pay.example")
+    while read_events():
+        pass
+    first, second = Notice.objects.filter(channel="webhook").order_by("event_seq")
+    held, removed, faults = threading.Event(), threading.Event(), []
+
+    def work_on_both() -> None:
+        try:
+            with transaction.atomic():
+                Notice.objects.filter(pk=second.pk).update(attempts=1)
+                held.set()
+                assert removed.wait(5), "it waits for this"
+                Notice.objects.filter(pk=first.pk).update(attempts=1)
+        except Exception as fault:
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work_on_both)
+    worker.start()
+    assert held.wait(10)
+    remove_webhook(by=actor(Role.ADMIN), webhook_id=hook.pk)
+    removed.set()
+    worker.join()
+    assert faults == []
+    later()
+    work()
+    assert {row.last_error for row in Notice.objects.filter(channel="webhook")} == {"The webhook was removed."}
