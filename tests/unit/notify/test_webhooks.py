@@ -321,7 +321,7 @@ def test_a_webhook_that_failed_is_sent_again_when_asked(desk: Desk, receiver: Ho
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.postgresql
 def test_a_webhook_is_removed_while_a_worker_ends_its_notices() -> None:
     """Each of them holds a row that the other wants next."""
     desk = Desk()

@@ -21,7 +21,7 @@ WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' 
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite has one writer at a time")
+@pytest.mark.postgresql
 def test_it_waits_for_whoever_holds_the_ca_and_holds_up_nobody() -> None:
     """`retire_ca` and `retry_ca` lock the CA, then its account. The other way round each would wait for the other."""
     account = make_account()
