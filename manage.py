@@ -15,9 +15,9 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byoca_portal.settings")
     if sys.argv[1:2] == ["up"]:
         # Wiring of all parts: it starts before Django does, which writes its secrets into the data folder.
-        from byoca_portal.supervisor.up import Up
+        from byoca_portal.supervisor.up import main as up
 
-        sys.exit(Up().run())
+        sys.exit(up(sys.argv[2:]))
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

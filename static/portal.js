@@ -42,7 +42,11 @@
       const text = copy.dataset.text || (source ? source.textContent : "");
       await navigator.clipboard.writeText(text);
       say("Copied");
-      copy.classList.add("copied");
+      const word = Array.from(copy.childNodes).find((node) => node.nodeType === Node.TEXT_NODE && node.data.trim() === "Copy");
+      if (word) {
+        word.data = "Copied";
+        window.setTimeout(() => { word.data = "Copy"; }, 2000);
+      }
     }
     if (event.target.closest("[data-pause]")) togglePause();
     const keep = event.target.closest("[data-keep]");
@@ -83,5 +87,9 @@
   showPaused();
   const summary = document.querySelector("[data-summary]");
   if (summary) summary.focus();
-  window.setTimeout(() => all(".toast").forEach((toast) => toast.remove()), 8000);
+  const fade = () => {
+    if (document.querySelector(".toasts:hover")) window.setTimeout(fade, 2000);
+    else all(".toast").forEach((toast) => toast.remove());
+  };
+  window.setTimeout(fade, 8000);
 })();

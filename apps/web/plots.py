@@ -11,11 +11,12 @@ from apps.authorities.selectors import SlotLedger
 
 LEFT, RIGHT = 2.0, 98.0
 WARN_DAYS = 90
+LABEL_LENGTH, LABEL_WIDTH = 24, 18.0  # characters, and the percent of the width that so many take
 
 
 @dataclass(frozen=True)
 class Mark:
-    """One CA on the expiry line. `x` in percent of the width."""
+    """One CA on the expiry line. `x` in percent of the width; no `label` where it would run into the one before."""
 
     x: str
     label: str
@@ -55,9 +56,10 @@ def expiry_line(slots: SlotLedger) -> ExpiryLine | None:
         share = (at - now).total_seconds() / span
         return LEFT + (RIGHT - LEFT) * min(max(share, 0.0), 1.0)
 
+    labels = _labels([(x(at), label) for at, label in ends])
     marks = tuple(
-        Mark(f"{x(at):.2f}%", label[:24], at, _anchor(x(at)), at - now < timedelta(days=WARN_DAYS))
-        for at, label in ends
+        Mark(f"{x(at):.2f}%", label, at, _anchor(x(at)), at - now < timedelta(days=WARN_DAYS))
+        for (at, _), label in zip(ends, labels, strict=True)
     )
     step = max(1, (ends[-1][0].year - now.year) // 6)
     starts = [
@@ -69,6 +71,28 @@ def expiry_line(slots: SlotLedger) -> ExpiryLine | None:
     return ExpiryLine(
         marks, tuple((f"{at:.2f}%", year) for at, year in years), f"{width:.2f}%", f"CA expiry: {sentence}."
     )
+
+
+def _labels(places: list[tuple[float, str]]) -> list[str]:
+    """One label per place, empty where it would overlap: the one before it then says how many it stands for."""
+    groups: list[list[str]] = []
+    shown: list[str] = []
+    reach = -LABEL_WIDTH
+    for x, label in places:
+        left = x - {"start": 0.0, "middle": LABEL_WIDTH / 2, "end": LABEL_WIDTH}[_anchor(x)]
+        if left < reach:
+            groups[-1].append(label)
+        else:
+            groups.append([label])
+            reach = left + LABEL_WIDTH
+    for first, *others in groups:
+        more = f" and {len(others)} more" if others else ""
+        shown += [_short(first, LABEL_LENGTH - len(more)) + more, *("" for _ in others)]
+    return shown
+
+
+def _short(label: str, length: int) -> str:
+    return label if len(label) <= length else f"{label[: length - 1].rstrip()}…"
 
 
 def _anchor(x: float) -> str:

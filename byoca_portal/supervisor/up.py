@@ -32,6 +32,12 @@ from byoca_portal.supervisor.folder import (
 START_DEADLINE_S = 60.0
 STALE_AFTER_S = env.float("BYOCA_STALE_AFTER_S", default=60.0)
 LOOK_EVERY_S = 3.0
+USAGE = """usage: manage.py up
+
+Starts every part of the portal on this machine, until Ctrl-C. Set by environment variables:
+  BYOCA_DATA_DIR      where everything is kept (.data)
+  BYOCA_PORT          where the portal listens (8000), at BYOCA_BIND (127.0.0.1)
+  BYOCA_SANDBOX_PORT  where the local stand-in for Cloudflare listens (8787)"""
 CELERY = ["-m", "celery", "-A", "byoca_portal", "--quiet"]
 
 
@@ -204,6 +210,15 @@ class Up:
     def _stop_all(self) -> None:
         for child in reversed(self.children):
             child.stop()
+
+
+def main(arguments: list[str]) -> int:
+    """It takes no argument; asked for help, or for anything else, it says so and starts nothing."""
+    if not arguments:
+        return Up().run()
+    asked = arguments[0] in {"-h", "--help"}
+    print(USAGE, file=sys.stdout if asked else sys.stderr, flush=True)
+    return 0 if asked else 2
 
 
 def valkey_server() -> Path | None:

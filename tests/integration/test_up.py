@@ -161,6 +161,18 @@ def broker(portal: PortalProcess) -> redis.Redis:
     return redis.Redis(unix_socket_path=str(portal.folder / "broker" / "valkey.sock"))
 
 
+@pytest.mark.parametrize(("argument", "code"), [("--help", 0), ("-h", 0), ("8080", 2)])
+def test_asked_for_help_or_misunderstood_it_starts_nothing(argument: str, code: int, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    ended = subprocess.run(
+        [sys.executable, "manage.py", "up", argument], cwd=ROOT, text=True, capture_output=True, timeout=60,
+        check=False, env={**os.environ, "BYOCA_DATA_DIR": str(folder)},
+    )  # fmt: skip
+    assert ended.returncode == code
+    assert "BYOCA_DATA_DIR" in (ended.stderr if code else ended.stdout)
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_stops_when_asked_and_starts_again_with_what_it_had(number: signal.Signals) -> None:
     with PortalProcess() as portal:

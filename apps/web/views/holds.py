@@ -47,9 +47,18 @@ def stops(request: HttpRequest) -> HttpResponse:
         "reason": request.POST.get("reason", ""),
         "in_force": stops_in_force(),
         "lifted": stops_lifted()[:HISTORY_LENGTH],
-        "choices": [(account, zones_of(account)) for account in accounts()],
+        "targets": _targets(),
     }
     return render(request, "settings/stops.html", values, status=400 if errors else 200)
+
+
+def _targets() -> list[tuple[str, str]]:
+    """Value and words of what may be stopped."""
+    rows = [("everything", "Everything")]
+    for account in accounts():
+        rows.append((f"account:{account.pk}", f"{account}: the whole account"))
+        rows += [(f"zone:{zone.pk}", f"{account}: {zone.name}") for zone in zones_of(account)]
+    return rows
 
 
 def _target(value: str) -> dict[str, UUID]:

@@ -43,7 +43,7 @@ REACHED = {
     "rejected": 2, "withdrawn": 2,
 }  # fmt: skip
 ENDED = {"done", "rejected", "withdrawn"}
-FIELDS = ("kind", "ca", "hostnames", "mode", "override", "reason", "ticket", "team")
+FIELDS = ("kind", "hostnames", "ca", "mode", "override", "reason", "ticket", "team")
 
 
 @require_GET
@@ -75,8 +75,13 @@ def new(request: HttpRequest) -> HttpResponse:
             ticket=form["ticket"], override=form["override"], team=Team.objects.filter(slug=form["team"]).first(),
         )  # fmt: skip
     except Invalid as refused:
-        return render(request, "requests/new.html", {**values, "errors": refused.details}, status=400)
+        return render(request, "requests/new.html", {**values, "errors": _in_page_order(refused)}, status=400)
     return redirect("request", request_id=made.pk)
+
+
+def _in_page_order(refused: Invalid) -> dict[str, list[str]]:
+    place = {name: number for number, name in enumerate(FIELDS)}
+    return dict(sorted(refused.details.items(), key=lambda row: place.get(row[0], len(place))))
 
 
 def _chosen_ca(value: str) -> Any:
@@ -140,7 +145,7 @@ def check(request: HttpRequest) -> HttpResponse:
 def detail(request: HttpRequest, request_id: int) -> HttpResponse:
     values = _detail(request, request_by_id(request_id))
     fragment = request.headers.get("HX-Target") == "progress"
-    return render(request, "requests/_progress.html" if fragment else "requests/detail.html", values)
+    return render(request, "requests/_polled.html" if fragment else "requests/detail.html", values)
 
 
 def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[str, Any]:
@@ -187,21 +192,28 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
 def review(request: HttpRequest, request_id: int) -> HttpResponse:
     """Approve or reject. Where the plan asks for a confirmation, the page always asks for the number."""
     actor, asked = actor_of(request), request_by_id(request_id)
-    comment = request.POST.get("comment", "")
+    comment, decision, typed = (request.POST.get(name, "") for name in ("comment", "decision", "confirm"))
     try:
-        if request.POST.get("decision") == "reject":
+        if decision == "reject":
             reject_request(by=actor, request_id=request_id, comment=comment)
             messages.success(request, f"{asked} is rejected.")
         else:
             approve_request(
                 by=actor, request_id=request_id, digest=request.POST.get("digest", ""), comment=comment,
-                confirm=request.POST.get("confirm", ""),
+                confirm=typed,
             )  # fmt: skip
             messages.success(request, f"{asked} is approved. {_what_next(request_by_id(request_id))}")
     except Invalid as refused:
-        values = _detail(request, asked, errors=refused.details, comment=comment)
+        values = _detail(
+            request, asked, errors=refused.details, comment=comment, decision=decision, typed=_number(typed)
+        )
         return render(request, "requests/detail.html", values, status=400)
     return redirect("request", request_id=request_id)
+
+
+def _number(text: str) -> str:
+    """What may be shown again in the box for a number; whatever else was pasted there may be a secret."""
+    return text if text.isdecimal() and len(text) < 10 else ""
 
 
 @require_POST
