@@ -61,7 +61,7 @@ def test_an_address_is_a_mail_address_or_none_and_the_log_does_not_name_it() -> 
     someone = actor(Role.OWNER)
     assert set_address(by=someone, email=" mara@pay.example ").email == "mara@pay.example"
     for refused in ("mara", "mara@pay.example\r\nBcc: x@evil.example", "m\x00@pay.example", "jörg@pay.example"):
-        with pytest.raises(Invalid, match="no mail address|NUL"):
+        with pytest.raises(Invalid, match=r"no mail address|NUL"):
             set_address(by=someone, email=refused)
     with pytest.raises(Invalid, match="longer"):
         set_address(by=someone, email=f"mara@{'.'.join(['a' * 60] * 5)}.example")
