@@ -29,7 +29,7 @@ def free_port() -> int:
         return port
 
 
-def wait_for(what: Callable[[], Any], *, within_s: float = 30, every_s: float = 0.1, saying: str = "") -> Any:
+def wait_for(what: Callable[[], Any], *, within_s: float = 90, every_s: float = 0.1, saying: str = "") -> Any:
     """Poll from outside until `what` is truthy; the deadline only ends a test that cannot pass."""
     deadline = time.monotonic() + within_s
     while True:
