@@ -11,8 +11,8 @@ from pathlib import Path
 import coverage
 
 ROOMS = [
-    "apps/pki/*", "apps/planning/*", "apps/cloudflare/*", "apps/*/services.py",
-    "apps/outbound/*", "apps/probing/handshake.py", "apps/probing/verdict.py",
+    "apps/pki/*", "apps/planning/*", "apps/cloudflare/*", "apps/*/services.py", "apps/*/*_services.py",
+    "apps/coverage/moves.py", "apps/outbound/*", "apps/probing/handshake.py", "apps/probing/verdict.py",
 ]  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import ssl
 import threading
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +52,8 @@ class HookReceiver:
             tls.sendall(b"HTTP/1.1 200 OK\r\n" + b"x-filler: " + b"y" * 1_000_000)
             return
         if self.manner == "drip":
-            while not stopping.is_set():
+            while not stopping.wait(0.2):
                 tls.sendall(b"H")
-                time.sleep(0.2)
             return
         tls.sendall(f"HTTP/1.1 {self.status} Said\r\n{self.headers}content-length: 9000000\r\n\r\n".encode("ascii"))
         # The body never comes: nobody waits for it.

@@ -15,7 +15,7 @@ from apps.authorities.issuers import read_issuers, skis_of
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.coverage.models import Association, CoverageRequest, Enforcement, Kind, ModeChoice, RequestHostname
-from apps.coverage.services import record_request
+from apps.coverage.moves import record_request
 from apps.coverage.states import OPEN
 from apps.coverage.verdicts import MAX_OVERRIDE
 from apps.errors import Conflict, Invalid

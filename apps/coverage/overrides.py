@@ -15,8 +15,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from apps.coverage.models import Approval, Association, CoverageRequest, GuardOverride
+from apps.coverage.moves import locked_request, record_request
 from apps.coverage.selectors import guards_of
-from apps.coverage.services import locked_request, record_request
 from apps.coverage.states import IN_FLIGHT, RequestState
 from apps.errors import Conflict, Forbidden
 from apps.identity.actors import Actor

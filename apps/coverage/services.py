@@ -1,4 +1,4 @@
-"""Writing requests: asking, deciding, and closing them. The approved state itself is in `approved.py`."""
+"""Writing requests: asking and deciding. What becomes of them then is in `progress_services.py`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from apps.audit.services import record
 from apps.authorities import services as authorities
 from apps.authorities.models import CertificateAuthority
 from apps.coverage import approved
@@ -23,14 +22,15 @@ from apps.coverage.models import (
     RequestHostname,
     RequestPlan,
 )
+from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
 from apps.coverage.selectors import confirmation_of, current_plan, guards_of, uses_of
-from apps.coverage.states import IN_FLIGHT, RequestState, may_move
+from apps.coverage.states import RequestState
 from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
-from apps.inventory.models import Account, Zone
+from apps.inventory.models import Account
 from apps.outbox.services import mark_due
 from apps.pki.free_text import free_text, text_fault, text_faults
 from apps.planning.hostnames import MAX_NAMES
@@ -263,65 +263,6 @@ def withdraw_request(*, by: Actor, request_id: int) -> CoverageRequest:
 
 
 @transaction.atomic
-def outdate_plan(*, by: Actor, plan_id: int, reason: str) -> None:
-    """The edge changed under a plan: it can no longer be approved, and an approval given for it is void (F08)."""
-    plan = RequestPlan.objects.select_for_update().get(pk=plan_id)
-    request = locked_request(plan.request_id)
-    if plan.outdated_at is not None or not may_move(request.state, RequestState.STALE):
-        return
-    plan.outdated_at, plan.outdated_reason = timezone.now(), reason
-    plan.save(update_fields=["outdated_at", "outdated_reason"])
-    before = {"state": request.state, "plan": plan.number}
-    if request.state in IN_FLIGHT:
-        approved.take_back(request)
-    void_approvals(request, reason)
-    move_request(request, RequestState.STALE, why=reason, decided_at=None)
-    record_request(by, "request:outdated", request, reason=reason, before=before, after={"state": request.state})
-
-
-@transaction.atomic
-def begin_applying(*, by: Actor, request_ids: Iterable[int]) -> None:
-    """Approved requests whose plan is about to be sent."""
-    for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids)):
-        if request.state == RequestState.APPROVED:
-            # Another zone of it may wait for an override still.
-            move_request(request, RequestState.APPLYING, why=request.state_reason if request.waits_for else "")
-            record_request(by, "request:apply_started", request, after={"state": request.state})
-
-
-@transaction.atomic
-def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
-    """Close in-flight requests that need a person, with the reason. What was reached stays reached."""
-    for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids), state__in=IN_FLIGHT):
-        before = {"state": request.state}
-        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
-            # Half a set of pins is no state to rest in, and what was not restored is drift still.
-            approved.take_back(request)
-        reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
-        target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
-        move_request(request, target, why=why, finished_at=timezone.now())
-        record_request(by, "request:failed", request, before=before, after={"state": request.state, "why": why})
-
-
-@transaction.atomic
-def retry_requests(*, by: Actor, zone: Zone) -> None:
-    """Put failed requests of a zone back to approved; the approved state never went away."""
-    by.require(Permission.RUN_RETRY)
-    failed = (RequestState.FAILED, RequestState.PARTLY_DONE)
-    rows = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=failed).values_list("pk", flat=True)
-    for request_id in set(rows):
-        request = locked_request(request_id)
-        before = {"state": request.state}
-        move_request(request, RequestState.APPROVED, finished_at=None)
-        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
-            approved.write(request, by_label=by.label)
-        record_request(by, "request:retried", request, before=before, after={"state": request.state})
-    mark_due(kind="zone", subject_id=zone.pk)
-    subject = ("zone", zone.pk, zone.name)
-    record(by=by, action="zone:retried", subject=subject, account=zone.account_id, zone=zone.name)
-
-
-@transaction.atomic
 def retire_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None = None) -> CertificateAuthority:
     """Delete a CA once nothing uses it (F10). Raises Conflict naming what still does."""
     by.require(Permission.CA_DELETE)
@@ -337,42 +278,3 @@ def retire_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None =
         words = f"{requests} open requests name {ca.name}. Decide them first, then delete the CA."
         raise Conflict(words, code="in_use")
     return authorities.delete_ca(by=by, ca_id=ca_id, reason=reason, confirm_name=confirm_name)
-
-
-def locked_request(request_id: int) -> CoverageRequest:
-    request = CoverageRequest.objects.select_for_update().filter(pk=request_id).first()
-    if request is None:
-        raise NotFound("No such request.")
-    return request
-
-
-def lock_open_requests(zone: Zone) -> None:
-    """Lock every request that a reading of the zone may move, in the order of their numbers."""
-    ids = RequestHostname.objects.filter(zone=zone).values("request_id")
-    ended = (RequestState.DONE, RequestState.REJECTED, RequestState.WITHDRAWN)
-    list(CoverageRequest.objects.select_for_update().filter(pk__in=ids).exclude(state__in=ended).order_by("pk"))
-
-
-def move_request(request: CoverageRequest, target: RequestState, *, why: str = "", **times: Any) -> None:
-    """One legal move. Raises Conflict for an illegal one, so that no step can be skipped."""
-    if not may_move(request.state, target):
-        raise Conflict(f"{request} is {request.state}, so this cannot be done now. Reload the page.", code="decided")
-    request.state, request.state_reason = target.value, why
-    for name, value in times.items():
-        setattr(request, name, value)
-    request.save(update_fields=["state", "state_reason", *times])
-
-
-def void_approvals(request: CoverageRequest, reason: str) -> None:
-    """End the approvals, and with them whatever override was given for the plan."""
-    request.approvals.filter(void_at=None).update(void_at=timezone.now(), void_reason=reason)
-    request.overrides.filter(void_at=None, used_at=None).update(void_at=timezone.now())
-    request.waits_for = []
-    request.save(update_fields=["waits_for"])
-
-
-def record_request(by: Actor, action: str, request: CoverageRequest, **more: Any) -> None:
-    subject = ("request", request.pk, str(request))
-    record(
-        by=by, action=action, subject=subject, account=request.account_id, correlation_id=request.correlation_id, **more
-    )

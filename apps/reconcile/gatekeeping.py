@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from apps.coverage.models import CoverageRequest, GuardOverride, Kind
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
+from apps.coverage.progress_services import fail_requests, outdate_plan
 from apps.coverage.selectors import current_plan, desired_zone
-from apps.coverage.services import fail_requests, outdate_plan
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
 from apps.planning.diff import diff

@@ -13,9 +13,11 @@ from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import CoverageRequest, Kind, RequestPlan
+from apps.coverage.moves import locked_request
+from apps.coverage.progress_services import retry_requests
 from apps.coverage.rotation_services import request_overlap, request_release
 from apps.coverage.selectors import desired_with, request_by_id
-from apps.coverage.services import create_request, locked_request, retry_requests
+from apps.coverage.services import create_request
 from apps.coverage.services import store_plan as store_request_plan
 from apps.coverage.states import RequestState
 from apps.errors import Conflict, EdgeFault, NotFound, PortalError

@@ -12,8 +12,8 @@ from django.utils import timezone
 from apps.cloudflare.errors import CloudflareError
 from apps.coverage.models import Kind
 from apps.coverage.overrides import use_overrides
+from apps.coverage.progress_services import begin_applying, fail_requests
 from apps.coverage.selectors import desired_zone, in_flight_requests
-from apps.coverage.services import begin_applying, fail_requests
 from apps.errors import PortalError, Unsafe
 from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_zone

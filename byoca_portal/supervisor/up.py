@@ -147,7 +147,7 @@ class Up:
                 return card
             if self.children[0].process and self.children[0].process.poll() is not None:
                 raise CannotStart("The local Cloudflare stand-in did not start. Its message is above.")
-            time.sleep(0.05)
+            self.stopping.wait(0.05)
         raise CannotStart("The local Cloudflare stand-in did not answer in time.")
 
     def _seed(self, card: dict[str, Any]) -> dict[str, Any]:
@@ -187,7 +187,7 @@ class Up:
                 return
             for child in self.children:
                 child.watch()
-            time.sleep(0.05)
+            self.stopping.wait(0.05)
         if not self.stopping.is_set():
             raise CannotStart("The portal did not answer in time. The log above says why.")
 

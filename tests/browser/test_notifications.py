@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Visitor
+from tests.browser.looks import look
 from tests.browser.test_main_job import put_by_hand
 from tests.certs import make_ca
 from tests.integration.test_main_job import approve, ask, upload
@@ -35,38 +35,23 @@ def portal(smtp: SmtpServer) -> Iterator[PortalProcess]:
         yield running
 
 
-def look(visitor: Visitor, name: str) -> None:
-    """In both widths and colour schemes: nothing to scroll sideways, nothing that axe objects to."""
-    page, found = visitor.page, {}
-    for width in (390, 1280):
-        for scheme in ("dark", "light"):
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            visitor.shot(f"notifications-{name}-{width}-{scheme}")
-            if wide := page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"):
-                found[f"{width} {scheme} sideways"] = wide
-            if violations := Axe().run(page).response["violations"]:
-                found[f"{width} {scheme}"] = [(v["id"], [n["target"] for n in v["nodes"]][:3]) for v in violations]
-    assert found == {}, name
-
-
 def test_notifications(sign_in: SignIn, portal: PortalProcess, smtp: SmtpServer) -> None:
     admin, owner = sign_in("admin"), sign_in("owner")
     page = admin.go("/notifications/")
     expect(page.get_by_text("Nothing had to be told yet.")).to_be_visible()
-    look(admin, "empty")
+    look(admin, "notifications-empty")
     page.get_by_label("Name", exact=True).fill("Pager")
     page.get_by_label("Address", exact=True).fill("http://pager.example/in")
     page.get_by_role("button", name="Add webhook").click()
     expect(page.get_by_role("heading", name="There is a problem")).to_be_visible()
-    look(admin, "refused")
+    look(admin, "notifications-refused")
     page.get_by_label("Address", exact=True).fill("https://127.0.0.1:9/in")
     page.get_by_role("button", name="Add webhook").click()
     expect(page.get_by_text("127.0.0.1 is a loopback address").first).to_be_visible()
     page.get_by_label("Address", exact=True).fill("https://pager.invalid/in")
     page.get_by_role("button", name="Add webhook").click()
     expect(page.get_by_text("copy the secret now")).to_be_visible()
-    look(admin, "secret")
+    look(admin, "notifications-secret")
 
     _lock_out(portal)
     _see_them(admin, smtp)
@@ -75,7 +60,7 @@ def test_notifications(sign_in: SignIn, portal: PortalProcess, smtp: SmtpServer)
     page.get_by_label("Mail address").fill("jonas@northwind.example")
     page.get_by_role("button", name="Save address").click()
     expect(page.get_by_text("Mails go to jonas@northwind.example.")).to_be_visible()
-    look(owner, "owner")
+    look(owner, "notifications-owner")
 
 
 def _lock_out(portal: PortalProcess) -> None:
@@ -96,7 +81,7 @@ def _see_them(admin: Visitor, smtp: SmtpServer) -> None:
         within_s=60, every_s=1, saying="the page says that the webhook is tried again",
     )  # fmt: skip
     page = admin.go("/notifications/")
-    look(admin, "notices")
+    look(admin, "notifications-notices")
     smtp.answers.clear()
     page.get_by_role("button", name=f"Send again to Jonas Weber: {NAME} refuses every client").click()
     expect(page.get_by_text("It is sent to Jonas Weber once more.")).to_be_visible()

@@ -9,6 +9,7 @@ from django.utils import timezone
 from apps.audit.models import AuditEvent
 from apps.coverage import approved
 from apps.coverage.models import Approval, Association, CoverageRequest, Enforcement
+from apps.coverage.progress_services import begin_applying, fail_requests, outdate_plan, retry_requests
 from apps.coverage.selectors import (
     current_plan,
     desired_with,
@@ -23,13 +24,9 @@ from apps.coverage.selectors import (
 )
 from apps.coverage.services import (
     approve_request,
-    begin_applying,
     create_request,
-    fail_requests,
-    outdate_plan,
     reject_request,
     retire_ca,
-    retry_requests,
     store_plan,
     withdraw_request,
 )

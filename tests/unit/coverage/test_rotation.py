@@ -14,10 +14,11 @@ from apps.authorities.services import admit_ca, delete_ca, move_ca, set_replacem
 from apps.authorities.states import CaState
 from apps.coverage import approved
 from apps.coverage.models import Association, CoverageRequest, Enforcement
+from apps.coverage.progress_services import fail_requests
 from apps.coverage.rotation import Rotation, Standing, Step, rotation_of
 from apps.coverage.rotation_services import confirm_clients_moved, request_overlap, request_release
 from apps.coverage.selectors import desired_zone
-from apps.coverage.services import approve_request, create_request, fail_requests, store_plan, withdraw_request
+from apps.coverage.services import approve_request, create_request, store_plan, withdraw_request
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role

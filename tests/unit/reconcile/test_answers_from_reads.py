@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from apps.coverage import approved
 from apps.coverage.models import CoverageRequest
-from apps.coverage.services import approve_request, create_request, fail_requests, store_plan
+from apps.coverage.progress_services import fail_requests
+from apps.coverage.services import approve_request, create_request, store_plan
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role
 from apps.inventory.models import EdgeRules, Zone

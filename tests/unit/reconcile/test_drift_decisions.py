@@ -13,7 +13,7 @@ from apps.audit.models import AuditEvent
 from apps.authorities.intake import PeopleSay
 from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import Association, CoverageRequest, Enforcement
-from apps.coverage.services import fail_requests, retry_requests
+from apps.coverage.progress_services import fail_requests, retry_requests
 from apps.errors import Forbidden, Invalid
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role

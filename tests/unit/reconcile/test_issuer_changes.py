@@ -9,8 +9,8 @@ from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import admit_ca
 from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import CoverageRequest, Enforcement
+from apps.coverage.progress_services import fail_requests, retry_requests
 from apps.coverage.selectors import desired_zone
-from apps.coverage.services import fail_requests, retry_requests
 from apps.errors import Conflict, Forbidden, Invalid
 from apps.planning.rule import pins_in
 from apps.reconcile.observe import WORKER

@@ -6,7 +6,8 @@ import pytest
 
 from apps.audit.models import AuditEvent
 from apps.coverage.models import CoverageRequest, RequestPlan
-from apps.coverage.services import fail_requests, reject_request
+from apps.coverage.progress_services import fail_requests
+from apps.coverage.services import reject_request
 from apps.errors import Conflict, Forbidden, NotFound, PortalError
 from apps.identity.permissions import Role
 from apps.inventory.models import Zone

@@ -1,0 +1,77 @@
+"""What becomes of requests once they are decided, or their edge moves; the approved state is in `approved.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.db import transaction
+from django.utils import timezone
+
+from apps.audit.services import record
+from apps.coverage import approved
+from apps.coverage.models import CoverageRequest, Kind, RequestHostname, RequestPlan
+from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
+from apps.coverage.states import IN_FLIGHT, RequestState, may_move
+from apps.identity.actors import Actor
+from apps.identity.permissions import Permission
+from apps.inventory.models import Zone
+from apps.outbox.services import mark_due
+
+
+@transaction.atomic
+def outdate_plan(*, by: Actor, plan_id: int, reason: str) -> None:
+    """The edge changed under a plan: it can no longer be approved, and an approval given for it is void (F08)."""
+    plan = RequestPlan.objects.select_for_update().get(pk=plan_id)
+    request = locked_request(plan.request_id)
+    if plan.outdated_at is not None or not may_move(request.state, RequestState.STALE):
+        return
+    plan.outdated_at, plan.outdated_reason = timezone.now(), reason
+    plan.save(update_fields=["outdated_at", "outdated_reason"])
+    before = {"state": request.state, "plan": plan.number}
+    if request.state in IN_FLIGHT:
+        approved.take_back(request)
+    void_approvals(request, reason)
+    move_request(request, RequestState.STALE, why=reason, decided_at=None)
+    record_request(by, "request:outdated", request, reason=reason, before=before, after={"state": request.state})
+
+
+@transaction.atomic
+def begin_applying(*, by: Actor, request_ids: Iterable[int]) -> None:
+    """Approved requests whose plan is about to be sent."""
+    for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids)):
+        if request.state == RequestState.APPROVED:
+            # Another zone of it may wait for an override still.
+            move_request(request, RequestState.APPLYING, why=request.state_reason if request.waits_for else "")
+            record_request(by, "request:apply_started", request, after={"state": request.state})
+
+
+@transaction.atomic
+def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
+    """Close in-flight requests that need a person, with the reason. What was reached stays reached."""
+    for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids), state__in=IN_FLIGHT):
+        before = {"state": request.state}
+        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
+            # Half a set of pins is no state to rest in, and what was not restored is drift still.
+            approved.take_back(request)
+        reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
+        target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
+        move_request(request, target, why=why, finished_at=timezone.now())
+        record_request(by, "request:failed", request, before=before, after={"state": request.state, "why": why})
+
+
+@transaction.atomic
+def retry_requests(*, by: Actor, zone: Zone) -> None:
+    """Put failed requests of a zone back to approved; the approved state never went away."""
+    by.require(Permission.RUN_RETRY)
+    failed = (RequestState.FAILED, RequestState.PARTLY_DONE)
+    rows = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=failed).values_list("pk", flat=True)
+    for request_id in set(rows):
+        request = locked_request(request_id)
+        before = {"state": request.state}
+        move_request(request, RequestState.APPROVED, finished_at=None)
+        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
+            approved.write(request, by_label=by.label)
+        record_request(by, "request:retried", request, before=before, after={"state": request.state})
+    mark_due(kind="zone", subject_id=zone.pk)
+    subject = ("zone", zone.pk, zone.name)
+    record(by=by, action="zone:retried", subject=subject, account=zone.account_id, zone=zone.name)
