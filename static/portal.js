@@ -25,6 +25,10 @@
     if (polls && (paused || document.hidden || typing)) event.preventDefault();
     else if (!polls) event.target.setAttribute("aria-busy", "true");
   });
+  // What comes along with a poll never takes away what has the focus.
+  document.addEventListener("htmx:oobBeforeSwap", (event) => {
+    if (event.detail.target.contains(document.activeElement)) event.detail.shouldSwap = false;
+  });
   document.addEventListener("htmx:afterRequest", (event) => event.target.removeAttribute("aria-busy"));
   document.addEventListener("htmx:afterSwap", (event) => {
     showPaused();

@@ -108,16 +108,22 @@ def _see(visitor: Visitor, portal: PortalProcess) -> None:
     expect(row).to_contain_text("Enforced")
     put_by_hand(portal, "northwind-pay.example", "Partners Root X1", ["settle.northwind-pay.example"])
     expect(row).to_contain_text("Locked out", timeout=ARRIVES_MS)
+    refused = page.get_by_text("Every client of api.northwind-pay.example is refused")
+    expect(refused).to_be_visible()
+    expect(page.get_by_label("Coverage summary")).to_contain_text("Locked out1")
     visitor.go("/associations/")
     visitor.shot("4-associations-drift")
     visitor.go("/drift/")
     visitor.shot("4-drift")
     visitor.go("/associations/?view=ca")
     expect(page.get_by_text("Legacy Partners Root 2023").first).to_be_visible()
-    put_by_hand(portal, "northwind-pay.example", "Partners Root X1", NAMES[:2])
     page = visitor.go("/hostnames/api.northwind-pay.example/")
+    expect(refused).to_be_visible()
+    put_by_hand(portal, "northwind-pay.example", "Partners Root X1", NAMES[:2])
     # This page reads itself again every 30 s while nothing is on its way.
     expect(page.locator("#answer")).to_contain_text("Protected", timeout=2 * ARRIVES_MS)
+    expect(refused).to_have_count(0)
+    expect(page.get_by_role("region", name="History")).to_contain_text("saw the lock-out end")
     visitor.shot("4-hostname")
 
 

@@ -34,7 +34,7 @@ def _filters(request: HttpRequest) -> dict[str, str]:
 def associations(request: HttpRequest) -> HttpResponse:
     account = account_of(request)
     values = _values(request, account)
-    template = "associations/_table.html" if request.headers.get("HX-Target") == "table" else "associations/index.html"
+    template = "associations/_polled.html" if request.headers.get("HX-Target") == "table" else "associations/index.html"
     return render(request, template, values)
 
 

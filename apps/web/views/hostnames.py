@@ -46,7 +46,7 @@ def detail(request: HttpRequest, fqdn: str) -> HttpResponse:
         "interval": 2 if seen.pending else 5 if found.row.answer == "changing" else 30,
     }
     fragment = request.headers.get("HX-Target") == "answer"
-    return render(request, "hostnames/_answer.html" if fragment else "hostnames/detail.html", values)
+    return render(request, "hostnames/_polled.html" if fragment else "hostnames/detail.html", values)
 
 
 def _instant(text: str) -> datetime | None:
