@@ -91,9 +91,7 @@ class DriftIgnoreView(ApiView):
     def post(self, request: Request) -> Response:
         body = self.body(request, DriftIgnoreBodySerializer)
         account = account_named(body.get("account"))
-        made = ignore_drift(
-            by=self.actor(request), account=account, drift_ids=body["picks"], reason=body["reason"]
-        )  # fmt: skip
+        made = ignore_drift(by=self.actor(request), account=account, drift_ids=body["picks"], reason=body["reason"])
         return Response(DriftIgnoredSerializer({"ignored": made}).data, status=status.HTTP_201_CREATED)
 
 
