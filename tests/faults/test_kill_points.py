@@ -245,32 +245,29 @@ def test_k1_committed_and_never_enqueued(driver: Driver, ca: dict[str, Any]) -> 
     push.converged()
 
 
-def test_k2_enqueued_and_not_picked(driver: Driver, ca: dict[str, Any]) -> None:
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_k2_enqueued_and_not_picked(driver: Driver, ca: dict[str, Any], how: str) -> None:
     push = _push(driver, ca, "list")
-    with driver.stopped(driver.part("worker"), *driver.pool()):
-        driver.approve(push.row)
-        driver.kill_worker()
-    push.converged()
-
-
-def test_k2_enqueued_and_stopped_before_it_is_picked(driver: Driver, ca: dict[str, Any]) -> None:
-    push = _push(driver, ca, "list")
-    while not approved_beside_a_stopped_worker(push):
+    while not approved_beside_a_stopped_worker(push, how):
         pass
     push.converged()
 
 
-def approved_beside_a_stopped_worker(push: Push) -> bool:
+def approved_beside_a_stopped_worker(push: Push, how: str) -> bool:
     """False when the worker happened to stop amid a write: it holds the database, which people are told in words."""
-    with push.driver.stopped(*push.driver.family("worker")):
+    driver = push.driver
+    with driver.stopped(*driver.family("worker")):
         try:
-            push.driver.approve(push.row)
+            driver.approve(push.row)
         except AssertionError as error:
             if "database does not answer" in str(error):
                 return False
             raise
-        time.sleep(LONGER_THAN_A_LEASE_S)
-        assert push.driver.puts(push.zone, push.since) == []
+        if how == "kill":
+            driver.kill_worker()
+        else:
+            time.sleep(LONGER_THAN_A_LEASE_S)
+            assert driver.puts(push.zone, push.since) == []
     return True
 
 
