@@ -251,8 +251,8 @@ def main() -> int:
         results["sdk_script"] = bench.sdk()
         if not options.paced:
             results["approve_to_edge"] = bench.latency()
-        if options.cycles:
-            results["memory"] = memory_over_cycles(portal, options.cycles)
+    if options.cycles:
+        results["memory"] = memory_over_cycles(options.cycles)
     for name, values in results.items():
         print(f"{name}\n" + "\n".join(f"  {key:<26} {value}" for key, value in values.items()))
     if options.json:
