@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -19,8 +20,11 @@ from apps.outbox.services import mark_due
 
 
 @transaction.atomic
-def outdate_plan(*, by: Actor, plan_id: int, reason: str) -> None:
-    """The edge changed under a plan: it can no longer be approved, and an approval given for it is void (F08)."""
+def outdate_plan(*, by: Actor, plan_id: int, reason: str, keep: Collection[UUID] = ()) -> None:
+    """The edge changed under a plan: it can no longer be approved, and an approval given for it is void (F08).
+
+    `keep` are the zones where something of it was sent: what was approved there stays.
+    """
     plan = RequestPlan.objects.select_for_update().get(pk=plan_id)
     request = locked_request(plan.request_id)
     if plan.outdated_at is not None or not may_move(request.state, RequestState.STALE):
@@ -29,7 +33,7 @@ def outdate_plan(*, by: Actor, plan_id: int, reason: str) -> None:
     plan.save(update_fields=["outdated_at", "outdated_reason"])
     before = {"state": request.state, "plan": plan.number}
     if request.state in IN_FLIGHT:
-        approved.take_back(request)
+        approved.take_back(request, keep=keep)
     void_approvals(request, reason)
     move_request(request, RequestState.STALE, why=reason, decided_at=None)
     record_request(by, "request:outdated", request, reason=reason, before=before, after={"state": request.state})

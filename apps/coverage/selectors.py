@@ -29,7 +29,8 @@ from apps.identity.selectors import people_with
 from apps.inventory.models import Account, Zone
 from apps.planning.state import DesiredZone, Mode
 
-HELD = (RequestState.FAILED, RequestState.PARTLY_DONE)
+# What such a request has sent in part waits for a person: a retry, or the approval of a new plan.
+HELD = (RequestState.FAILED, RequestState.PARTLY_DONE, RequestState.STALE, RequestState.WAITING)
 
 
 def _requests() -> QuerySet[CoverageRequest]:
@@ -141,17 +142,18 @@ def unplanned_requests(account: Account) -> list[CoverageRequest]:
 
 
 def plans_in_play(zone: Zone) -> QuerySet[RequestPlan]:
-    """Plans of this zone that an edge change can put out of date: undecided, or approved and not applied."""
-    states = (*UNDECIDED, RequestState.APPROVED)
-    return RequestPlan.objects.filter(
-        outdated_at=None, request__state__in=states, request__hostnames__zone=zone
-    ).distinct()
+    """Plans of this zone that an edge change can put out of date: undecided, or approved and not done there."""
+    pending = CoverageRequest.objects.filter(
+        state__in=(*UNDECIDED, *IN_FLIGHT), hostnames__zone=zone, hostnames__result=RequestHostname.Result.PENDING
+    )
+    return RequestPlan.objects.filter(outdated_at=None, request__in=pending).select_related("request")
 
 
 def desired_zone(zone: Zone, *, without: Collection[int] | None = None) -> DesiredZone:
     """The approved state of one zone, as planning reads it.
 
-    What belongs to a failed request is left out until somebody retries it: it must not ride along with another's.
+    What belongs to a request that waits for a person again, failed or out of date, is left out until then: it must
+    not ride along with another's.
     So is what belongs to the requests named in `without`; to those that wait for an override here, if none is named.
     """
     rows = list(Association.objects.filter(zone=zone).select_related("ca", "request", "release_request"))

@@ -1,4 +1,7 @@
-"""Writing requests: asking and deciding. What becomes of them then is in `progress_services.py`."""
+"""Writing requests: asking and approving.
+
+Closing them is in `closing_services.py`, what becomes of them once approved in `progress_services.py`.
+"""
 
 from __future__ import annotations
 
@@ -228,38 +231,6 @@ def _plan_to_approve(request: CoverageRequest, digest: str) -> RequestPlan:
     if plan.digest != digest:
         raise Conflict("This is not the current plan. Read the new plan, then review it again.", code="stale_plan")
     return plan
-
-
-@transaction.atomic
-def reject_request(*, by: Actor, request_id: int, comment: str) -> CoverageRequest:
-    """Close a request that is not decided yet. Nothing changes at the edge."""
-    by.require(Permission.REQUEST_APPROVE)
-    request = locked_request(request_id)
-    if by.person and by.person.pk == request.requested_by_id:
-        raise Forbidden("You asked for this. Withdraw it instead.", code="self_approval")
-    comment = free_text(comment, "comment", "Say why, so that the requester knows what to change.")
-    before = {"state": request.state}
-    move_request(request, RequestState.REJECTED, why=comment, decided_at=timezone.now())
-    void_approvals(request, "The request was rejected.")
-    record_request(by, "request:rejected", request, reason=comment, before=before, after={"state": request.state})
-    return request
-
-
-@transaction.atomic
-def withdraw_request(*, by: Actor, request_id: int) -> CoverageRequest:
-    """Take back one's own request while nobody has decided it, or while it waits for an override."""
-    request = locked_request(request_id)
-    if by.person is None or by.person.pk != request.requested_by_id:
-        raise Forbidden("Only the person who asked can withdraw a request. Reject it instead.", code="not_requester")
-    before = {"state": request.state}
-    if request.state == RequestState.APPROVED:
-        if not request.waits_for:
-            raise Conflict(f"{request} is approved and on its way, so it cannot be withdrawn.", code="decided")
-        approved.take_back(request)
-    move_request(request, RequestState.WITHDRAWN, decided_at=timezone.now())
-    void_approvals(request, "The request was withdrawn.")
-    record_request(by, "request:withdrawn", request, before=before, after={"state": request.state})
-    return request
 
 
 @transaction.atomic

@@ -37,7 +37,13 @@ MOVES: dict[RequestState, frozenset[RequestState]] = {
         }
     ),
     RequestState.APPLYING: frozenset(
-        {RequestState.DONE, RequestState.PARTLY_DONE, RequestState.FAILED, RequestState.STALE}
+        {
+            RequestState.DONE,
+            RequestState.PARTLY_DONE,
+            RequestState.FAILED,
+            RequestState.STALE,
+            RequestState.WITHDRAWN,
+        }
     ),
     RequestState.FAILED: frozenset({RequestState.APPROVED, RequestState.APPLYING, RequestState.DONE}),
     RequestState.PARTLY_DONE: frozenset({RequestState.APPROVED, RequestState.APPLYING, RequestState.DONE}),

@@ -14,9 +14,12 @@ from django.db.models import Prefetch
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
+from apps.coverage.closing_services import can_be_called_off
 from apps.coverage.models import Association, CoverageRequest
-from apps.coverage.states import OPEN
+from apps.coverage.states import OPEN, UNDECIDED
 from apps.errors import NotFound
+from apps.identity.actors import Actor
+from apps.identity.permissions import Permission
 from apps.inventory.holds import Hold, Holds
 from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
@@ -27,6 +30,7 @@ from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.rows import Column as Column
 from apps.reconcile.rows import HostnameRow, build_rows, empty_row
 from apps.reconcile.rows import columns as columns
+from apps.reconcile.sent import has_left
 
 STALE_AFTER = timedelta(minutes=15)
 HISTORY_LENGTH = 50
@@ -188,6 +192,16 @@ def hold_on_request(request: CoverageRequest) -> Hold | None:
     found = [hold for zone_id in zones if (hold := holds.on_zone(zone_id))]
     endless = next((hold for hold in found if hold.until is None), None)
     return endless or max(found, key=lambda hold: hold.until or timezone.now(), default=None)
+
+
+def may_call_off(actor: Actor, request: CoverageRequest) -> str:
+    """How this person may stop the request now: `withdraw`, `cancel`, or not at all."""
+    mine = actor.person is not None and actor.person.pk == request.requested_by_id
+    if request.state in UNDECIDED:
+        return "withdraw" if mine else ""
+    if not (mine or actor.may(Permission.REQUEST_APPROVE)) or not can_be_called_off(request, has_left):
+        return ""
+    return "withdraw" if mine else "cancel"
 
 
 def edge_freshness(account: Account) -> Freshness:

@@ -1,4 +1,4 @@
-"""What people and the API ask of the reconciler: submit, plan again, retry."""
+"""What people and the API ask of the reconciler: submit, plan again, call off, retry."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.db import transaction
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
+from apps.coverage.closing_services import cancel_request, withdraw_request
 from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import CoverageRequest, Kind, RequestPlan
 from apps.coverage.moves import locked_request
@@ -34,6 +35,7 @@ from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, re
 from apps.reconcile.faults import held_back_s
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.preview import document_digest, request_document, revisions_of
+from apps.reconcile.sent import has_left
 
 log = structlog.get_logger(__name__)
 
@@ -162,6 +164,19 @@ def rebuild_plan(*, by: Actor, request_id: int) -> RequestPlan:
     if request.state not in {RequestState.STALE, RequestState.WAITING, RequestState.PLANNING}:
         raise Conflict(f"{request} is decided, so its plan stays as it is.", code="decided")
     return plan_request(request_id, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S)
+
+
+def withdraw(*, by: Actor, request_id: int) -> CoverageRequest:
+    """Take back one's own request, as long as no write of it has left. Raises Forbidden, Conflict."""
+    return withdraw_request(by=by, request_id=request_id, has_left=has_left)
+
+
+def cancel(*, by: Actor, request_id: int, reason: str) -> CoverageRequest:
+    """Stop an approved request of somebody else, as long as no write of it has left.
+
+    Raises Forbidden, Invalid without a reason, Conflict.
+    """
+    return cancel_request(by=by, request_id=request_id, reason=reason, has_left=has_left)
 
 
 def retry_zone(*, by: Actor, zone_id: UUID) -> Zone:

@@ -129,6 +129,7 @@ ACTS = {
     "request:approved": "approved",
     "request:rejected": "rejected this",
     "request:withdrawn": "withdrew this",
+    "request:cancelled": "cancelled this before it went",
     "request:outdated": "put the plan out of date",
     "request:apply_started": "began to apply it",
     "request:completed": "saw it at the edge: done",

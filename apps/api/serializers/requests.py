@@ -106,6 +106,12 @@ class RejectBodySerializer(StrictSerializer):
     comment = serializers.CharField()
 
 
+class CancelBodySerializer(StrictSerializer):
+    """Why it is stopped."""
+
+    reason = serializers.CharField()
+
+
 class RequestQuerySerializer(AccountQuerySerializer):
     """Filters of the list of requests."""
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.coverage import approved
+from apps.coverage.closing_services import cancel_request, reject_request, withdraw_request
 from apps.coverage.models import Approval, Association, CoverageRequest, Enforcement
 from apps.coverage.progress_services import begin_applying, fail_requests, outdate_plan, retry_requests
 from apps.coverage.selectors import (
@@ -25,10 +26,8 @@ from apps.coverage.selectors import (
 from apps.coverage.services import (
     approve_request,
     create_request,
-    reject_request,
     retire_ca,
     store_plan,
-    withdraw_request,
 )
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
@@ -40,6 +39,14 @@ from tests.factories import actor, make_account, make_ca, make_team
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor.portal("worker")
+
+
+def nothing_left(_request: CoverageRequest) -> bool:
+    return False
+
+
+def something_left(_request: CoverageRequest) -> bool:
+    return True
 
 
 class Desk:
@@ -231,15 +238,72 @@ def test_rejecting_and_withdrawing_close_a_request(desk: Desk) -> None:
     with pytest.raises(Invalid, match="Say why"):
         reject_request(by=desk.engineer, request_id=request.pk, comment=" ")
     with pytest.raises(Forbidden):
-        withdraw_request(by=desk.engineer, request_id=request.pk)
+        withdraw_request(by=desk.engineer, request_id=request.pk, has_left=nothing_left)
     assert reject_request(by=desk.engineer, request_id=request.pk, comment="Wrong CA").state == "rejected"
     with pytest.raises(Conflict):
-        withdraw_request(by=desk.owner, request_id=request.pk)
+        withdraw_request(by=desk.owner, request_id=request.pk, has_left=nothing_left)
     second = desk.planned("b.pay.example")
-    assert withdraw_request(by=desk.owner, request_id=second.pk).state == "withdrawn"
+    assert withdraw_request(by=desk.owner, request_id=second.pk, has_left=nothing_left).state == "withdrawn"
     own = desk.ask("c.pay.example", by=desk.engineer)
     with pytest.raises(Forbidden, match="Withdraw it"):
         reject_request(by=desk.engineer, request_id=own.pk, comment="x")
+
+
+def test_what_is_approved_can_be_called_off_until_a_write_of_it_has_left(desk: Desk) -> None:
+    mine, yours = desk.approved("b.pay.example"), desk.approved("c.pay.example")
+    begin_applying(by=WORKER, request_ids=[yours.pk])
+    for close in (withdraw_request, lambda **more: cancel_request(reason="No", **more)):
+        by = desk.owner if close is withdraw_request else desk.engineer
+        with pytest.raises(Conflict, match="on its way"):
+            close(by=by, request_id=mine.pk, has_left=something_left)
+    with pytest.raises(Forbidden, match="Only the person who asked"):
+        withdraw_request(by=desk.engineer, request_id=mine.pk, has_left=nothing_left)
+    assert withdraw_request(by=desk.owner, request_id=mine.pk, has_left=nothing_left).state == "withdrawn"
+    cancelled = cancel_request(by=desk.engineer, request_id=yours.pk, reason="Wrong CA", has_left=nothing_left)
+    assert (cancelled.state, cancelled.state_reason) == ("withdrawn", f"Cancelled by {desk.engineer.label}: Wrong CA")
+    assert not Association.objects.exists()
+    assert not Enforcement.objects.exists()
+    assert not Approval.objects.filter(void_at=None).exists()
+    event = AuditEvent.objects.get(action="request:cancelled")
+    assert (event.reason, event.actor_label, event.before) == ("Wrong CA", desk.engineer.label, {"state": "applying"})
+
+
+def test_who_may_cancel_what(desk: Desk) -> None:
+    request = desk.planned()
+    with pytest.raises(Conflict, match="no approval to cancel"):
+        cancel_request(by=desk.engineer, request_id=request.pk, reason="No", has_left=nothing_left)
+    desk.approve(request)
+    with pytest.raises(Forbidden):
+        cancel_request(by=desk.owner, request_id=request.pk, reason="No", has_left=nothing_left)
+    with pytest.raises(Invalid, match="Say why"):
+        cancel_request(by=desk.engineer, request_id=request.pk, reason=" ", has_left=nothing_left)
+    own = desk.ask("c.pay.example", by=desk.engineer)
+    with pytest.raises(Forbidden, match="Withdraw it"):
+        cancel_request(by=desk.engineer, request_id=own.pk, reason="No", has_left=nothing_left)
+    CoverageRequest.objects.filter(pk=request.pk).update(kind="break_glass")
+    with pytest.raises(Conflict, match="returns to block by itself"):
+        cancel_request(by=desk.engineer, request_id=request.pk, reason="No", has_left=nothing_left)
+
+
+def test_a_removal_that_is_called_off_leaves_the_hostname_as_it_was(desk: Desk) -> None:
+    desk.live()
+    removal = desk.approved("api.pay.example", kind="uncover")
+    withdraw_request(by=desk.owner, request_id=removal.pk, has_left=nothing_left)
+    desired = desired_zone(desk.zone)
+    assert desired.associations == {desk.ca.fingerprint: frozenset({"api.pay.example"})}
+    assert desired.modes == {"api.pay.example": Mode.BLOCK} == desired.settled_modes
+
+
+def test_closing_what_went_in_part_takes_back_what_the_edge_never_showed(desk: Desk) -> None:
+    request = desk.approved("a.pay.example, b.pay.example", mode="verify")
+    desk.read("a.pay.example")
+    plan = current_plan(request_by_id(request.pk))
+    assert plan
+    outdate_plan(by=WORKER, plan_id=plan.pk, reason="moved", keep=[desk.zone.pk])
+    assert Association.objects.filter(live_at=None).count() == 1
+    assert desired_zone(desk.zone).associations == {desk.ca.fingerprint: frozenset({"a.pay.example"})}
+    reject_request(by=desk.engineer, request_id=request.pk, comment="No")
+    assert [row.hostname for row in Association.objects.all()] == ["a.pay.example"]
 
 
 def test_a_request_is_done_when_list_and_rule_were_read_and_not_before(desk: Desk) -> None:
@@ -355,7 +419,7 @@ def test_a_ca_is_retired_only_when_nothing_uses_or_wants_it(desk: Desk) -> None:
     pending = desk.ask("new.pay.example")
     with pytest.raises(Conflict, match="1 open requests"):
         retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
-    withdraw_request(by=desk.owner, request_id=pending.pk)
+    withdraw_request(by=desk.owner, request_id=pending.pk, has_left=nothing_left)
     assert retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="Retired").state == "deleting"
     with pytest.raises(NotFound):
         retire_ca(by=desk.engineer, ca_id=uuid.uuid4(), reason="x")

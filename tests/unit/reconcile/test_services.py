@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from apps.audit.models import AuditEvent
+from apps.coverage.closing_services import reject_request
 from apps.coverage.models import CoverageRequest, RequestPlan
 from apps.coverage.progress_services import fail_requests
-from apps.coverage.services import reject_request
 from apps.errors import Conflict, Forbidden, NotFound, PortalError
 from apps.identity.permissions import Role
 from apps.inventory.models import Zone
