@@ -60,6 +60,7 @@ class CoverageRequest(models.Model):
         max_length=16, choices=[(s.value, s.value) for s in RequestState], default=RequestState.PLANNING, db_index=True
     )
     state_reason = models.TextField(blank=True)
+    plan_next_at = models.DateTimeField(null=True, blank=True, help_text="It could not be planned; not tried before")
     correlation_id = models.CharField(max_length=36, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     decided_at = models.DateTimeField(null=True, blank=True)

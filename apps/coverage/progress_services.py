@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
@@ -37,6 +38,19 @@ def outdate_plan(*, by: Actor, plan_id: int, reason: str, keep: Collection[UUID]
     void_approvals(request, reason)
     move_request(request, RequestState.STALE, why=reason, decided_at=None)
     record_request(by, "request:outdated", request, reason=reason, before=before, after={"state": request.state})
+
+
+@transaction.atomic
+def put_off_planning(*, by: Actor, request_id: int, why: str, next_at: datetime | None) -> None:
+    """Keep why a request could not be planned, and when to try again (None: at the next look). Told once per reason."""
+    request = locked_request(request_id)
+    if request.state != RequestState.PLANNING:
+        return
+    fresh = request.state_reason != why
+    request.state_reason, request.plan_next_at = why, next_at
+    request.save(update_fields=["state_reason", "plan_next_at"])
+    if fresh:
+        record_request(by, "request:not_planned", request, after={"state": request.state, "why": why})
 
 
 @transaction.atomic

@@ -31,6 +31,7 @@ from apps.planning.state import DesiredZone, Mode
 
 # What such a request has sent in part waits for a person: a retry, or the approval of a new plan.
 HELD = (RequestState.FAILED, RequestState.PARTLY_DONE, RequestState.STALE, RequestState.WAITING)
+NOT_ANSWERED = "The portal waits for an answer from Cloudflare."
 
 
 def _requests() -> QuerySet[CoverageRequest]:
@@ -106,7 +107,7 @@ def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
     if request.state == RequestState.STALE:
         return False, "The edge list changed after this plan was built. Rebuild the plan, then review it again."
     if request.state == RequestState.PLANNING:
-        return False, "No plan yet: the portal waits for an answer from Cloudflare."
+        return False, f"No plan yet. {request.state_reason or NOT_ANSWERED}"
     if request.state != RequestState.WAITING:
         return False, "This request is decided."
     return True, ""

@@ -26,7 +26,7 @@ from apps.coverage.models import (
     RequestPlan,
 )
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
-from apps.coverage.selectors import confirmation_of, current_plan, guards_of, uses_of
+from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, guards_of, uses_of
 from apps.coverage.states import RequestState
 from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
@@ -222,7 +222,7 @@ def _confirmed(plan: RequestPlan, confirm: str | int | None) -> int | None:
 def _plan_to_approve(request: CoverageRequest, digest: str) -> RequestPlan:
     plan = current_plan(request)
     if request.state == RequestState.PLANNING or plan is None:
-        raise Conflict("No plan yet: the portal waits for an answer from Cloudflare.", code="not_planned")
+        raise Conflict(f"No plan yet. {request.state_reason or NOT_ANSWERED}", code="not_planned")
     if request.state == RequestState.STALE or plan.outdated_at is not None:
         words = "The edge list changed after this plan was built. Rebuild the plan, then review it again."
         raise Conflict(words, code="stale_plan")

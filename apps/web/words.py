@@ -126,6 +126,7 @@ ACTS = {
     "ca:gone": "found the CA gone at Cloudflare",
     "request:created": "asked for this",
     "request:planned": "built plan",
+    "request:not_planned": "could not build a plan",
     "request:approved": "approved",
     "request:rejected": "rejected this",
     "request:withdrawn": "withdrew this",

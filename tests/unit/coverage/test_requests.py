@@ -10,7 +10,13 @@ from apps.audit.models import AuditEvent
 from apps.coverage import approved
 from apps.coverage.closing_services import cancel_request, reject_request, withdraw_request
 from apps.coverage.models import Approval, Association, CoverageRequest, Enforcement
-from apps.coverage.progress_services import begin_applying, fail_requests, outdate_plan, retry_requests
+from apps.coverage.progress_services import (
+    begin_applying,
+    fail_requests,
+    outdate_plan,
+    put_off_planning,
+    retry_requests,
+)
 from apps.coverage.selectors import (
     current_plan,
     desired_with,
@@ -195,6 +201,20 @@ def test_only_the_plan_that_was_seen_is_approved(desk: Desk) -> None:
         desk.plan(request, "d3")
     with pytest.raises(NotFound):
         approve_request(by=desk.engineer, request_id=request.pk + 99, digest="d1")
+
+
+def test_what_could_not_be_planned_is_told_once_per_reason(desk: Desk) -> None:
+    request, at = desk.ask(), timezone.now()
+    for why in ("No such zone.", "No such zone.", "Refused."):
+        put_off_planning(by=WORKER, request_id=request.pk, why=why, next_at=at)
+    events = AuditEvent.objects.filter(action="request:not_planned").order_by("seq")
+    assert [row.after["why"] for row in events] == ["No such zone.", "Refused."]
+    assert may_approve(desk.engineer, request_by_id(request.pk)) == (False, "No plan yet. Refused.")
+    with pytest.raises(Conflict, match="Refused"):
+        desk.approve(request)
+    desk.plan(request)
+    put_off_planning(by=WORKER, request_id=request.pk, why="Too late.", next_at=at)
+    assert request_by_id(request.pk).state_reason == ""
 
 
 def test_a_plan_whose_edge_moved_cannot_be_approved_until_it_is_rebuilt(desk: Desk) -> None:
