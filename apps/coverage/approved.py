@@ -175,7 +175,7 @@ def settle_zone(
     for row in Association.objects.filter(zone=zone).select_related("ca"):
         at_edge = row.hostname in lists.get(row.ca.fingerprint, frozenset())
         # Cloudflare has no list for a CA that is gone, so nothing of it can be read, and nothing is left to remove.
-        was_read = row.ca.fingerprint in lists or row.ca.state == CaState.GONE
+        was_read = row.ca.fingerprint in lists or row.ca.state in {CaState.GONE, CaState.DELETED}
         if row.state == Association.State.RELEASING and not at_edge and was_read:
             _finish_release(row, enforced)
         elif (

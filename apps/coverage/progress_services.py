@@ -90,6 +90,8 @@ def retry_requests(*, by: Actor, zone: Zone) -> None:
         if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
             approved.write(request, by_label=by.label)
         record_request(by, "request:retried", request, before=before, after={"state": request.state})
+        for zone_id in set(request.hostnames.values_list("zone_id", flat=True)) - {zone.pk}:
+            mark_due(kind="zone", subject_id=zone_id)
     mark_due(kind="zone", subject_id=zone.pk)
     subject = ("zone", zone.pk, zone.name)
     record(by=by, action="zone:retried", subject=subject, account=zone.account_id, zone=zone.name)

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.db.models import Count, Prefetch, QuerySet
 
-from apps.authorities.models import CertificateAuthority
 from apps.coverage.approved import mode_after
 from apps.coverage.models import (
     Approval,
@@ -113,11 +112,6 @@ def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
     return True, ""
 
 
-def associations_of(ca: CertificateAuthority) -> QuerySet[Association]:
-    """Approved and not yet released hostnames of a CA."""
-    return Association.objects.filter(ca=ca).select_related("zone", "owner_team", "request").order_by("hostname")
-
-
 def associations_in(account: Account) -> QuerySet[Association]:
     rows = Association.objects.filter(zone__account=account)
     return rows.select_related("zone", "ca", "owner_team", "request")
@@ -125,11 +119,6 @@ def associations_in(account: Account) -> QuerySet[Association]:
 
 def enforcements_in(account: Account) -> QuerySet[Enforcement]:
     return Enforcement.objects.filter(zone__account=account).select_related("zone", "request")
-
-
-def uses_of(ca: CertificateAuthority) -> tuple[int, int]:
-    """How many approved hostnames and how many undecided or unfinished requests name this CA."""
-    return associations_of(ca).count(), CoverageRequest.objects.filter(ca=ca, state__in=OPEN).count()
 
 
 def in_flight_requests(zone: Zone) -> list[CoverageRequest]:

@@ -26,8 +26,9 @@ from apps.coverage.models import (
     RequestPlan,
 )
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
-from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, guards_of, uses_of
+from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, guards_of
 from apps.coverage.states import RequestState
+from apps.coverage.uses import uses_of
 from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
@@ -241,11 +242,6 @@ def retire_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None =
     if ca is None:
         raise NotFound("No such CA. It may belong to another account.")
     Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
-    hostnames, requests = uses_of(ca)
-    if hostnames:
-        words = f"{hostnames} hostnames still use {ca.name}. Request their removal first, then delete the CA."
-        raise Conflict(words, code="in_use")
-    if requests:
-        words = f"{requests} open requests name {ca.name}. Decide them first, then delete the CA."
-        raise Conflict(words, code="in_use")
+    if refusal := uses_of(ca).refusal:
+        raise Conflict(f"{ca.name} cannot be deleted yet. {refusal}", code="in_use")
     return authorities.delete_ca(by=by, ca_id=ca_id, reason=reason, confirm_name=confirm_name)

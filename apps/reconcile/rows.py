@@ -6,7 +6,7 @@ Built from the stored reads and the approved state in a handful of queries, what
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.utils import timezone
@@ -112,7 +112,7 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[H
         approved.setdefault((row.zone_id, row.hostname), {})[row.ca_id] = row
     modes = {(row.zone_id, row.hostname): row for row in enforcements_in(account)}
     flying = _flying(account)
-    zones = {zone.pk: zone for zone in Zone.objects.filter(account=account, vanished_at=None).select_related("account")}
+    zones = {zone.pk: zone for zone in Zone.objects.filter(account=account).select_related("account")}
     names = (
         set(approved)
         | {(zone_id, name) for (zone_id, _), lst in edge.lists.items() for name in lst.hostnames}
@@ -120,17 +120,30 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[H
     )
     if wanted is not None:
         names = {key for key in names if key[1] in wanted}
-    rows = [
-        _row(zones[zone_id], name, cols, edge, approved.get((zone_id, name), {}), modes.get((zone_id, name)), flying)
-        for zone_id, name in names
-        if zone_id in zones
-    ]
+    listed = {name for zone_id, name in names if zones[zone_id].vanished_at is None}
+    rows = []
+    for key in names:
+        zone, name = zones[key[0]], key[1]
+        if zone.vanished_at is None:
+            rows.append(_row(zone, name, cols, edge, approved.get(key, {}), modes.get(key), flying))
+        elif key in approved and name not in listed:
+            rows.append(_gone_row(zone, name, cols, approved[key], modes.get(key)))
     return sorted(rows, key=lambda row: (row.zone.name, row.hostname))
 
 
 def empty_row(account: Account, zone: Zone, hostname: str) -> HostnameRow:
     """The row of a hostname that nobody approved and no list names."""
     return _row(zone, hostname, columns(account), _read_edge(account), {}, None, {})
+
+
+def _gone_row(
+    zone: Zone, hostname: str, cols: list[Column], approved: dict[object, Association], mode: Enforcement | None
+) -> HostnameRow:
+    """A hostname whose zone Cloudflare no longer lists: nothing of it can be read, so nothing but that is said."""
+    row = _row(zone, hostname, cols, _Edge(), approved, mode, {})
+    cells = [replace(cell, state="zone_gone") if cell.state != "none" else cell for cell in row.cells]
+    words = f"Cloudflare no longer lists {zone.name} in {zone.account}, as of {zone.vanished_at:%d %b %Y}."
+    return replace(row, answer="unknown", sentence=words, cells=tuple(cells), read_at=zone.read_at)
 
 
 def _read_edge(account: Account) -> _Edge:

@@ -112,13 +112,13 @@ def hostname_detail(account: Account, fqdn: str) -> HostnameDetail:
         raise NotFound(f"{fqdn} is no hostname. {error.message}") from None
     zones = {zone.name: zone for zone in zones_of(account).select_related("account")}
     zone = zones.get(zone_of(hostname, zones) or "")
-    if zone is None:
-        raise NotFound(f"No zone in {account} holds {hostname}. Check the spelling or pick another account.")
     rows = build_rows(account, only=[hostname])
-    associations = Association.objects.filter(zone=zone, hostname=hostname).select_related(
+    if zone is None and not rows:
+        raise NotFound(f"No zone in {account} holds {hostname}. Check the spelling or pick another account.")
+    row = rows[0] if rows or zone is None else empty_row(account, zone, hostname)
+    associations = Association.objects.filter(zone=row.zone, hostname=hostname).select_related(
         "ca", "owner_team", "request"
     )
-    row = rows[0] if rows else empty_row(account, zone, hostname)
     return HostnameDetail(
         row=row,
         associations=tuple(associations.order_by("ca__live_at")),

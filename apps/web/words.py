@@ -20,6 +20,7 @@ ASSOCIATIONS = {
     "missing": ("Missing", "missing", "warn"),
     "unexpected": ("Unexpected", "extra", "warn"),
     "removing": ("Removing", "pushing", "info"),
+    "zone_gone": ("Zone gone", "unknown", "neu"),
 }
 RULES = {
     "enforced": ("Enforced", "shield", "ok"),

@@ -7,6 +7,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
+from apps.authorities.models import CertificateAuthority
 from apps.coverage import approved
 from apps.coverage.closing_services import cancel_request, reject_request, withdraw_request
 from apps.coverage.models import Approval, Association, CoverageRequest, Enforcement
@@ -35,13 +36,14 @@ from apps.coverage.services import (
     retire_ca,
     store_plan,
 )
+from apps.coverage.uses import uses_of
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role
 from apps.inventory.models import Zone
 from apps.outbox.models import OutboxEntry
 from apps.planning.state import Mode
-from tests.factories import actor, make_account, make_ca, make_team
+from tests.factories import actor, at_edge, make_account, make_ca, make_team
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor.portal("worker")
@@ -428,18 +430,57 @@ def test_what_was_reached_before_a_failure_is_said(desk: Desk) -> None:
     assert request.state == "partly_done"
 
 
+def test_what_uses_a_ca_is_counted_in_listed_zones_only(desk: Desk) -> None:
+    desk.live()
+    desk.live("b.pay.example")
+    desk.ask("c.pay.example")
+    desk.ask("d.pay.example")
+    at_edge(desk.ca, desk.zone, "api.pay.example", "z.pay.example")
+    assert uses_of(desk.ca).refusal.startswith("2 hostnames still use it.")
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    uses = uses_of(desk.ca)
+    assert (uses.hostnames, uses.requests, uses.unapproved) == (0, 2, ())
+    assert uses.refusal.startswith("2 open requests name it.")
+    assert uses_of(make_ca(desk.account, live=False)).refusal == ""
+
+
+def test_a_removal_ends_for_a_ca_that_is_deleted(desk: Desk) -> None:
+    """Its zone was gone when the CA was deleted, and came back."""
+    desk.live()
+    removal = desk.approved("api.pay.example", kind="uncover")
+    CertificateAuthority.objects.filter(pk=desk.ca.pk).update(state="deleted")
+    approved.settle_zone(by=WORKER, zone=desk.zone, lists={}, enforced={})
+    removal.refresh_from_db()
+    assert (removal.state, Association.objects.count()) == ("done", 0)
+
+
+def test_a_retry_makes_each_zone_of_a_request_due(desk: Desk) -> None:
+    request = desk.approved("a.pay.example, b.shop.example")
+    fail_requests(by=WORKER, request_ids=[request.pk], why="no")
+    OutboxEntry.objects.all().delete()
+    retry_requests(by=desk.engineer, zone=desk.zone)
+    due = set(OutboxEntry.objects.filter(kind="zone").values_list("subject_id", flat=True))
+    assert due == set(request.hostnames.values_list("zone_id", flat=True))
+
+
 def test_a_ca_is_retired_only_when_nothing_uses_or_wants_it(desk: Desk) -> None:
     import uuid
 
     request = desk.live()
-    with pytest.raises(Conflict, match="1 hostnames still use"):
+    with pytest.raises(Conflict, match="1 hostname still uses it"):
         retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
     desk.approved("api.pay.example", kind="uncover")
     desk.read()
     pending = desk.ask("new.pay.example")
-    with pytest.raises(Conflict, match="1 open requests"):
+    with pytest.raises(Conflict, match="1 open request names it"):
         retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
     withdraw_request(by=desk.owner, request_id=pending.pk, has_left=nothing_left)
+    unapproved = [f"{letter}.pay.example" for letter in "abcdefg"]
+    at_edge(desk.ca, desk.zone, *unapproved)
+    with pytest.raises(Conflict, match=r"Nobody approved a.pay.example.*e.pay.example and 2 more.*Adopt them") as why:
+        retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
+    assert "f.pay.example" not in why.value.message
+    at_edge(desk.ca, desk.zone)
     assert retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="Retired").state == "deleting"
     with pytest.raises(NotFound):
         retire_ca(by=desk.engineer, ca_id=uuid.uuid4(), reason="x")
