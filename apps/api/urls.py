@@ -31,6 +31,7 @@ from apps.api.views.probes import HostnameProbeView
 from apps.api.views.rehearsals import RehearsalsView
 from apps.api.views.requests import (
     ApproveView,
+    CancelView,
     OverridesView,
     RebuildView,
     RejectView,
@@ -75,6 +76,7 @@ urlpatterns = [
     path("v1/requests/<int:request_id>/overrides/", OverridesView.as_view(), name="overrides"),
     path("v1/requests/<int:request_id>/reject/", RejectView.as_view(), name="reject"),
     path("v1/requests/<int:request_id>/withdraw/", WithdrawView.as_view(), name="withdraw"),
+    path("v1/requests/<int:request_id>/cancel/", CancelView.as_view(), name="cancel"),
     path("v1/requests/<int:request_id>/rebuild/", RebuildView.as_view(), name="rebuild"),
     path("v1/break-glass/", BreakGlassesView.as_view(), name="break-glasses"),
     path("v1/break-glass/<int:break_glass_id>/", BreakGlassView.as_view(), name="break-glass"),

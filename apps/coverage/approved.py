@@ -5,7 +5,8 @@ Called inside the transaction of a service, never on its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from uuid import UUID
 
 from django.utils import timezone
 
@@ -133,20 +134,28 @@ def _release(request: CoverageRequest, row: RequestHostname) -> None:
         set_mode(request, row, ModeChoice.VERIFY)
 
 
-def take_back(request: CoverageRequest) -> None:
-    """Undo what an approval wrote, as far as the edge has not shown it yet."""
+def take_back(request: CoverageRequest, *, keep: Collection[UUID] = ()) -> None:
+    """Undo what an approval wrote, as far as the edge has not shown it yet, except in the zones to `keep`.
+
+    Half a set of pins is no state to rest in, and what was not restored is drift still: of these nothing is kept.
+    """
+    if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
+        keep = ()
     if request.kind == Kind.ISSUERS and request.issuers_before is not None:
         store_issuers(request.ca_id, request.issuers_before)
+        # Once: who closes the request afterwards must not undo what others were given since.
+        request.issuers_before = None
+        request.save(update_fields=["issuers_before"])
     if request.kind == Kind.RESTORE:
         _settle_again(request)
     fresh = Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED)
+    fresh = fresh.exclude(zone__in=keep)
     for row in fresh.select_related("zone", "ca"):
         _end_record(row.zone, row.ca, row.hostname)
     fresh.delete()
-    Association.objects.filter(release_request=request, state=Association.State.RELEASING).update(
-        state=Association.State.APPROVED, release_request=None
-    )
-    for row in Enforcement.objects.filter(request=request, live_at=None):
+    leaving = Association.objects.filter(release_request=request, state=Association.State.RELEASING)
+    leaving.exclude(zone__in=keep).update(state=Association.State.APPROVED, release_request=None)
+    for row in Enforcement.objects.filter(request=request, live_at=None).exclude(zone__in=keep):
         _restore_mode(row)
 
 
@@ -176,7 +185,7 @@ def settle_zone(
     for row in Association.objects.filter(zone=zone).select_related("ca"):
         at_edge = row.hostname in lists.get(row.ca.fingerprint, frozenset())
         # Cloudflare has no list for a CA that is gone, so nothing of it can be read, and nothing is left to remove.
-        was_read = row.ca.fingerprint in lists or row.ca.state == CaState.GONE
+        was_read = row.ca.fingerprint in lists or row.ca.state in {CaState.GONE, CaState.DELETED}
         if row.state == Association.State.RELEASING and not at_edge and was_read:
             _finish_release(row, enforced)
         elif (

@@ -60,6 +60,7 @@ class CoverageRequest(models.Model):
         max_length=16, choices=[(s.value, s.value) for s in RequestState], default=RequestState.PLANNING, db_index=True
     )
     state_reason = models.TextField(blank=True)
+    plan_next_at = models.DateTimeField(null=True, blank=True, help_text="It could not be planned; not tried before")
     correlation_id = models.CharField(max_length=36, unique=True)
     created_at = models.DateTimeField(auto_now_add=True)
     decided_at = models.DateTimeField(null=True, blank=True)
@@ -214,12 +215,12 @@ class Association(models.Model):
 
     @property
     def is_held(self) -> bool:
-        """Whether the request that wanted it at the edge failed before it was there: planning leaves it out."""
+        """Whether the request that wanted it at the edge waits for a person: planning leaves it out."""
         return self.state == self.State.APPROVED and self.live_at is None and self.request.state in HELD
 
     @property
-    def release_failed(self) -> bool:
-        """Whether the request that was to take it off the edge failed: until somebody asks again it stays wanted."""
+    def release_is_held(self) -> bool:
+        """Whether the request that was to take it off the edge waits for a person: until then it stays wanted."""
         asked = self.release_request
         return self.state == self.State.RELEASING and asked is not None and asked.state in HELD
 
@@ -245,7 +246,7 @@ class Enforcement(models.Model):
 
     @property
     def is_held(self) -> bool:
-        """Whether the request for this mode failed before the edge had it: planning goes by `settled_mode`."""
+        """Whether the request for this mode waits for a person: planning goes by `settled_mode`."""
         return self.live_at is None and self.request.state in HELD
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from django.utils import timezone
 
 from apps.audit.services import record
 from apps.coverage.models import CoverageRequest, RequestHostname
-from apps.coverage.states import RequestState, may_move
+from apps.coverage.states import IN_FLIGHT, RequestState, may_move
 from apps.errors import Conflict, NotFound
 from apps.identity.actors import Actor
 from apps.inventory.models import Zone
@@ -26,6 +27,12 @@ def lock_open_requests(zone: Zone) -> None:
     ids = RequestHostname.objects.filter(zone=zone).values("request_id")
     ended = (RequestState.DONE, RequestState.REJECTED, RequestState.WITHDRAWN)
     list(CoverageRequest.objects.select_for_update().filter(pk__in=ids).exclude(state__in=ended).order_by("pk"))
+
+
+def lock_in_flight(request_ids: Collection[int]) -> bool:
+    """Lock these requests. Whether each is still approved and on its way."""
+    rows = CoverageRequest.objects.select_for_update().filter(pk__in=request_ids).order_by("pk")
+    return {row.pk for row in rows if row.state in IN_FLIGHT} == set(request_ids)
 
 
 def move_request(request: CoverageRequest, target: RequestState, *, why: str = "", **times: Any) -> None:

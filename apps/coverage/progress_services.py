@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -19,8 +21,11 @@ from apps.outbox.services import mark_due
 
 
 @transaction.atomic
-def outdate_plan(*, by: Actor, plan_id: int, reason: str) -> None:
-    """The edge changed under a plan: it can no longer be approved, and an approval given for it is void (F08)."""
+def outdate_plan(*, by: Actor, plan_id: int, reason: str, keep: Collection[UUID] = ()) -> None:
+    """The edge changed under a plan: it can no longer be approved, and an approval given for it is void (F08).
+
+    `keep` are the zones where something of it was sent: what was approved there stays.
+    """
     plan = RequestPlan.objects.select_for_update().get(pk=plan_id)
     request = locked_request(plan.request_id)
     if plan.outdated_at is not None or not may_move(request.state, RequestState.STALE):
@@ -29,10 +34,23 @@ def outdate_plan(*, by: Actor, plan_id: int, reason: str) -> None:
     plan.save(update_fields=["outdated_at", "outdated_reason"])
     before = {"state": request.state, "plan": plan.number}
     if request.state in IN_FLIGHT:
-        approved.take_back(request)
+        approved.take_back(request, keep=keep)
     void_approvals(request, reason)
     move_request(request, RequestState.STALE, why=reason, decided_at=None)
     record_request(by, "request:outdated", request, reason=reason, before=before, after={"state": request.state})
+
+
+@transaction.atomic
+def put_off_planning(*, by: Actor, request_id: int, why: str, next_at: datetime | None) -> None:
+    """Keep why a request could not be planned, and when to try again (None: at the next look). Told once per reason."""
+    request = locked_request(request_id)
+    if request.state != RequestState.PLANNING:
+        return
+    fresh = request.state_reason != why
+    request.state_reason, request.plan_next_at = why, next_at
+    request.save(update_fields=["state_reason", "plan_next_at"])
+    if fresh:
+        record_request(by, "request:not_planned", request, after={"state": request.state, "why": why})
 
 
 @transaction.atomic
@@ -95,6 +113,8 @@ def retry_requests(*, by: Actor, zone: Zone) -> None:
         else:
             approved.bring_back(request, by_label=by.label)
         record_request(by, "request:retried", request, before=before, after={"state": request.state})
+        for zone_id in set(request.hostnames.values_list("zone_id", flat=True)) - {zone.pk}:
+            mark_due(kind="zone", subject_id=zone_id)
     mark_due(kind="zone", subject_id=zone.pk)
     subject = ("zone", zone.pk, zone.name)
     record(by=by, action="zone:retried", subject=subject, account=zone.account_id, zone=zone.name)

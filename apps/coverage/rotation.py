@@ -7,13 +7,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.coverage.models import Association, CoverageRequest, Enforcement, Kind, ModeChoice, RequestHostname
 from apps.coverage.states import OPEN, RequestState
+from apps.coverage.uses import at_edge_under
 from apps.identity.models import Team
-from apps.inventory.models import EdgeList, Zone
+from apps.inventory.models import Zone
 
 
 class Step(StrEnum):
@@ -108,7 +110,7 @@ def rotation_of(old: CertificateAuthority) -> Rotation:
     if new is None and old.state == CaState.DELETED:
         new = old.replacements.order_by("-created_at").first()
     under_new = _under(new) if new else {}
-    edge = _at_edge(new) if new else set()
+    edge = at_edge_under(new) if new else set()
     cover = _newest(new, Kind.COVER, old, new) if new else None
     uncover = _newest(old, Kind.UNCOVER, old, new) if new else None
     asked = set(cover.hostnames.values_list("hostname", flat=True)) if cover and cover.state in OPEN else set()
@@ -126,7 +128,7 @@ def rotation_of(old: CertificateAuthority) -> Rotation:
             RotationRow(row.hostname, row.zone, row.owner_team, mode, standing, other.live_at if other else None)
         )
     approved = {(row.zone.pk, row.hostname) for row in rows}
-    unapproved = sorted(name for zone_id, name in _at_edge(old) if (zone_id, name) not in approved)
+    unapproved = sorted(name for zone_id, name in at_edge_under(old) if (zone_id, name) not in approved)
     return Rotation(old, new, tuple(rows), tuple(unapproved), cover, uncover)
 
 
@@ -135,16 +137,10 @@ def _under(ca: CertificateAuthority) -> dict[tuple[object, str], Association]:
     return {(row.zone_id, row.hostname): row for row in rows}
 
 
-def _at_edge(ca: CertificateAuthority) -> set[tuple[object, str]]:
-    lists = EdgeList.objects.filter(zone__vanished_at=None, zone__account_id=ca.account_id)
-    found = lists.filter(ca_cloudflare_id=ca.cloudflare_id) if ca.cloudflare_id else lists.none()
-    return {(row.zone_id, name) for row in found for name in row.hostnames}
-
-
 def _standing(
     row: Association,
     under_new: dict[tuple[object, str], Association],
-    edge: set[tuple[object, str]],
+    edge: set[tuple[UUID, str]],
     asked: set[str],
 ) -> Standing:
     key = (row.zone_id, row.hostname)

@@ -8,7 +8,6 @@ from uuid import UUID
 
 from django.db.models import Count, Prefetch, QuerySet
 
-from apps.authorities.models import CertificateAuthority
 from apps.coverage.approved import mode_after
 from apps.coverage.models import (
     Approval,
@@ -28,6 +27,8 @@ from apps.identity.permissions import Permission
 from apps.identity.selectors import people_with
 from apps.inventory.models import Account, Zone
 from apps.planning.state import DesiredZone, Mode
+
+NOT_ANSWERED = "The portal waits for an answer from Cloudflare."
 
 
 def _requests() -> QuerySet[CoverageRequest]:
@@ -103,15 +104,10 @@ def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
     if request.state == RequestState.STALE:
         return False, "The edge list changed after this plan was built. Rebuild the plan, then review it again."
     if request.state == RequestState.PLANNING:
-        return False, "No plan yet: the portal waits for an answer from Cloudflare."
+        return False, f"No plan yet. {request.state_reason or NOT_ANSWERED}"
     if request.state != RequestState.WAITING:
         return False, "This request is decided."
     return True, ""
-
-
-def associations_of(ca: CertificateAuthority) -> QuerySet[Association]:
-    """Approved and not yet released hostnames of a CA."""
-    return Association.objects.filter(ca=ca).select_related("zone", "owner_team", "request").order_by("hostname")
 
 
 def associations_in(account: Account) -> QuerySet[Association]:
@@ -121,11 +117,6 @@ def associations_in(account: Account) -> QuerySet[Association]:
 
 def enforcements_in(account: Account) -> QuerySet[Enforcement]:
     return Enforcement.objects.filter(zone__account=account).select_related("zone", "request")
-
-
-def uses_of(ca: CertificateAuthority) -> tuple[int, int]:
-    """How many approved hostnames and how many undecided or unfinished requests name this CA."""
-    return associations_of(ca).count(), CoverageRequest.objects.filter(ca=ca, state__in=OPEN).count()
 
 
 def in_flight_requests(zone: Zone) -> list[CoverageRequest]:
@@ -139,17 +130,18 @@ def unplanned_requests(account: Account) -> list[CoverageRequest]:
 
 
 def plans_in_play(zone: Zone) -> QuerySet[RequestPlan]:
-    """Plans of this zone that an edge change can put out of date: undecided, or approved and not applied."""
-    states = (*UNDECIDED, RequestState.APPROVED)
-    return RequestPlan.objects.filter(
-        outdated_at=None, request__state__in=states, request__hostnames__zone=zone
-    ).distinct()
+    """Plans of this zone that an edge change can put out of date: undecided, or approved and not done there."""
+    pending = CoverageRequest.objects.filter(
+        state__in=(*UNDECIDED, *IN_FLIGHT), hostnames__zone=zone, hostnames__result=RequestHostname.Result.PENDING
+    )
+    return RequestPlan.objects.filter(outdated_at=None, request__in=pending).select_related("request")
 
 
 def desired_zone(zone: Zone, *, without: Collection[int] | None = None) -> DesiredZone:
     """The approved state of one zone, as planning reads it.
 
-    What belongs to a failed request is left out until somebody retries it: it must not ride along with another's.
+    What belongs to a request that waits for a person again, failed or out of date, is left out until then: it must
+    not ride along with another's.
     So is what belongs to the requests named in `without`; to those that wait for an override here, if none is named.
     """
     rows = list(Association.objects.filter(zone=zone).select_related("ca", "request", "release_request"))

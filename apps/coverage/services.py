@@ -1,4 +1,7 @@
-"""Writing requests: asking and deciding. What becomes of them then is in `progress_services.py`."""
+"""Writing requests: asking and approving.
+
+Closing them is in `closing_services.py`, what becomes of them once approved in `progress_services.py`.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,9 @@ from apps.coverage.models import (
     RequestPlan,
 )
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
-from apps.coverage.selectors import confirmation_of, current_plan, guards_of, uses_of
+from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, guards_of
 from apps.coverage.states import RequestState
+from apps.coverage.uses import uses_of
 from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
@@ -219,7 +223,7 @@ def _confirmed(plan: RequestPlan, confirm: str | int | None) -> int | None:
 def _plan_to_approve(request: CoverageRequest, digest: str) -> RequestPlan:
     plan = current_plan(request)
     if request.state == RequestState.PLANNING or plan is None:
-        raise Conflict("No plan yet: the portal waits for an answer from Cloudflare.", code="not_planned")
+        raise Conflict(f"No plan yet. {request.state_reason or NOT_ANSWERED}", code="not_planned")
     if request.state == RequestState.STALE or plan.outdated_at is not None:
         words = "The edge list changed after this plan was built. Rebuild the plan, then review it again."
         raise Conflict(words, code="stale_plan")
@@ -231,38 +235,6 @@ def _plan_to_approve(request: CoverageRequest, digest: str) -> RequestPlan:
 
 
 @transaction.atomic
-def reject_request(*, by: Actor, request_id: int, comment: str) -> CoverageRequest:
-    """Close a request that is not decided yet. Nothing changes at the edge."""
-    by.require(Permission.REQUEST_APPROVE)
-    request = locked_request(request_id)
-    if by.person and by.person.pk == request.requested_by_id:
-        raise Forbidden("You asked for this. Withdraw it instead.", code="self_approval")
-    comment = free_text(comment, "comment", "Say why, so that the requester knows what to change.")
-    before = {"state": request.state}
-    move_request(request, RequestState.REJECTED, why=comment, decided_at=timezone.now())
-    void_approvals(request, "The request was rejected.")
-    record_request(by, "request:rejected", request, reason=comment, before=before, after={"state": request.state})
-    return request
-
-
-@transaction.atomic
-def withdraw_request(*, by: Actor, request_id: int) -> CoverageRequest:
-    """Take back one's own request while nobody has decided it, or while it waits for an override."""
-    request = locked_request(request_id)
-    if by.person is None or by.person.pk != request.requested_by_id:
-        raise Forbidden("Only the person who asked can withdraw a request. Reject it instead.", code="not_requester")
-    before = {"state": request.state}
-    if request.state == RequestState.APPROVED:
-        if not request.waits_for:
-            raise Conflict(f"{request} is approved and on its way, so it cannot be withdrawn.", code="decided")
-        approved.take_back(request)
-    move_request(request, RequestState.WITHDRAWN, decided_at=timezone.now())
-    void_approvals(request, "The request was withdrawn.")
-    record_request(by, "request:withdrawn", request, before=before, after={"state": request.state})
-    return request
-
-
-@transaction.atomic
 def retire_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None = None) -> CertificateAuthority:
     """Delete a CA once nothing uses it (F10). Raises Conflict naming what still does."""
     by.require(Permission.CA_DELETE)
@@ -270,11 +242,6 @@ def retire_ca(*, by: Actor, ca_id: UUID, reason: str, confirm_name: str | None =
     if ca is None:
         raise NotFound("No such CA. It may belong to another account.")
     Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
-    hostnames, requests = uses_of(ca)
-    if hostnames:
-        words = f"{hostnames} hostnames still use {ca.name}. Request their removal first, then delete the CA."
-        raise Conflict(words, code="in_use")
-    if requests:
-        words = f"{requests} open requests name {ca.name}. Decide them first, then delete the CA."
-        raise Conflict(words, code="in_use")
+    if refusal := uses_of(ca).refusal:
+        raise Conflict(f"{ca.name} cannot be deleted yet. {refusal}", code="in_use")
     return authorities.delete_ca(by=by, ca_id=ca_id, reason=reason, confirm_name=confirm_name)

@@ -37,7 +37,13 @@ MOVES: dict[RequestState, frozenset[RequestState]] = {
         }
     ),
     RequestState.APPLYING: frozenset(
-        {RequestState.DONE, RequestState.PARTLY_DONE, RequestState.FAILED, RequestState.STALE}
+        {
+            RequestState.DONE,
+            RequestState.PARTLY_DONE,
+            RequestState.FAILED,
+            RequestState.STALE,
+            RequestState.WITHDRAWN,
+        }
     ),
     RequestState.FAILED: frozenset({RequestState.APPROVED, RequestState.APPLYING, RequestState.DONE}),
     RequestState.PARTLY_DONE: frozenset({RequestState.APPROVED, RequestState.APPLYING, RequestState.DONE}),
@@ -50,8 +56,10 @@ MOVES: dict[RequestState, frozenset[RequestState]] = {
 OPEN = ("planning", "waiting", "stale", "approved", "applying")
 UNDECIDED = ("planning", "waiting", "stale")
 IN_FLIGHT = ("approved", "applying")
-# Ended without reaching everything: what is missing is held back until somebody retries, or asks again.
-HELD = ("failed", "partly_done")
+FAILED = ("failed", "partly_done")
+# What such a request has not brought to the edge waits for a person: a retry, another request, or the approval of a
+# new plan.
+HELD = (*FAILED, "stale", "waiting")
 
 
 def may_move(current: str, target: RequestState) -> bool:

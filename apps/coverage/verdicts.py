@@ -16,8 +16,8 @@ from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.identity.selectors import reserved_teams
-from apps.inventory.models import Account, EdgeList, EdgeRules, Zone
-from apps.inventory.selectors import zones_of
+from apps.inventory.models import Account, EdgeRules, Zone
+from apps.inventory.selectors import edge_lists_of, zones_of, zones_of_others
 from apps.planning.hostnames import MAX_NAMES, Line, read_lines, zone_of
 from apps.planning.seen import edge_modes
 from apps.planning.state import Mode, RuleState
@@ -44,6 +44,8 @@ class _Known:
     """Everything the verdicts compare with, read once for all lines."""
 
     zones: dict[str, Zone]
+    gone: dict[str, Zone]
+    elsewhere: dict[str, Zone]
     approved: dict[str, list[Association]]
     modes: dict[str, str]
     ladder: Ladder
@@ -81,19 +83,22 @@ def _known(
 ) -> _Known:
     approved: dict[str, list[Association]] = {}
     account = ca.account
-    associations = Association.objects.filter(zone__account=account, hostname__in=names)
+    associations = Association.objects.filter(zone__account=account, zone__vanished_at=None, hostname__in=names)
     for row in associations.select_related("ca", "owner_team", "request", "release_request"):
         approved.setdefault(row.hostname, []).append(row)
     pending = RequestHostname.objects.filter(
         request__account=account, request__ca=ca, hostname__in=names, request__state__in=OPEN
     ).exclude(request_id=ignore_request)
-    modes = list(Enforcement.objects.filter(zone__account=account, hostname__in=names).select_related("request"))
+    here = Enforcement.objects.filter(zone__account=account, zone__vanished_at=None, hostname__in=names)
+    modes = list(here.select_related("request"))
     edge: set[str] = set()
     if ca.cloudflare_id:
-        for row in EdgeList.objects.filter(zone__account=account, ca_cloudflare_id=ca.cloudflare_id):
+        for row in edge_lists_of(account).filter(ca_cloudflare_id=ca.cloudflare_id):
             edge.update(row.hostnames)
     return _Known(
         zones={zone.name: zone for zone in zones_of(account)},
+        gone={zone.name: zone for zone in Zone.objects.filter(account=account, vanished_at__isnull=False)},
+        elsewhere={zone.name: zone for zone in zones_of_others(account)},
         approved=approved,
         modes={row.hostname: row.mode_in_force for row in modes},
         ladder=Ladder.of(account, modes, override),
@@ -116,9 +121,13 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
         return say("check", f"Also on line {line.duplicate_of}. Counted once.", "duplicate")
     zone = known.zones.get(zone_of(line.hostname, known.zones) or "")
     if zone is None:
-        words = f"No zone in {ca.account} holds this name. Check the spelling or pick another account."
-        return say("fix", words, "outside_zones")
-    refusal = _ownership(line.hostname, known) or _pending(line.hostname, known) or _ca_problem(ca, kind)
+        return say("fix", *_no_zone(line.hostname, ca.account, known))
+    refusal = (
+        _longer_zone(line.hostname, zone, kind, known)
+        or _ownership(line.hostname, known)
+        or _pending(line.hostname, known)
+        or _ca_problem(ca, kind)
+    )
     if refusal:
         return say("fix", *refusal, zone)
     status, message, code = _by_kind(line.hostname, ca, kind, mode, known)
@@ -129,6 +138,32 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
     if line.note and status != "fix":
         message = f"{line.note}. {message}"
     return say(status, message, code, zone)
+
+
+def _no_zone(hostname: str, account: Account, known: _Known) -> tuple[str, str]:
+    other = known.elsewhere.get(zone_of(hostname, known.elsewhere) or "")
+    if other is not None:
+        words = (
+            f"{other.name} in {other.account} holds this name, and no zone in {account}. Pick a CA of {other.account}."
+        )
+        return words, "other_account"
+    gone = known.gone.get(zone_of(hostname, known.gone) or "")
+    if gone is not None:
+        words = (
+            f"Cloudflare no longer lists {gone.name} in {account}, so nothing can be changed there and nothing need be "
+            "removed: its hostnames hold no CA any more. If the zone comes back, ask again."
+        )
+        return words, "zone_gone"
+    return f"No zone in {account} holds this name. Check the spelling or pick another account.", "outside_zones"
+
+
+def _longer_zone(hostname: str, zone: Zone, kind: str, known: _Known) -> tuple[str, str] | None:
+    """The longest zone counts among all accounts. What stands in a shorter one can be adopted and removed still."""
+    other = known.elsewhere.get(zone_of(hostname, known.elsewhere) or "")
+    if other is None or len(other.name) <= len(zone.name) or kind in {Kind.UNCOVER, Kind.ADOPT}:
+        return None
+    words = f"{other.name} in {other.account} holds this name, not {zone.name}. Pick a CA of {other.account}."
+    return words, "other_account"
 
 
 def _edge_modes(account: Account) -> dict[str, Mode]:
@@ -218,7 +253,7 @@ def _failed_before(mine: Association, kind: str) -> tuple[str, str, str]:
 
 def _not_released(rows: Iterable[Association], ca: CertificateAuthority) -> Association | None:
     """An approval under this CA whose removal was asked for before, and failed."""
-    return next((row for row in rows if row.ca_id == ca.pk and row.release_failed), None)
+    return next((row for row in rows if row.ca_id == ca.pk and row.release_is_held), None)
 
 
 def _restore(mine: Association | None, at_edge: bool, ca: CertificateAuthority) -> tuple[str, str, str]:

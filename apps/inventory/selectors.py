@@ -47,6 +47,11 @@ def zones_of(account: Account) -> QuerySet[Zone]:
     return Zone.objects.filter(account=account, vanished_at=None).order_by("name")
 
 
+def zones_of_others(account: Account) -> QuerySet[Zone]:
+    """Active zones of every other account, as last listed: a name belongs to the longest zone of all."""
+    return Zone.objects.exclude(account=account).filter(vanished_at=None, status="active").select_related("account")
+
+
 def slot_certificates(account: Account) -> list[EdgeCertificate]:
     """What holds the account's CA slots, oldest deployment first."""
     return [row for row in account.edge_certificates.order_by("uploaded_at", "pk") if row.takes_slot]

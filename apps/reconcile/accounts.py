@@ -35,6 +35,7 @@ from apps.reconcile.certificates import CaWriter
 from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s
 from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.observe import WORKER
+from apps.reconcile.vanished import end_vanished
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,7 @@ def read_account(client: Client, account: Account, zones: tuple[ZoneRecord, ...]
         changed = known != {row.id for row in certificates}
         for zone in Zone.objects.filter(account=account, vanished_at=None) if changed else fresh:
             mark_due(kind="zone", subject_id=zone.pk, urgent=False)
+    end_vanished(account)
     return certificates
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from apps.coverage.models import CoverageRequest, GuardOverride, Kind
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
-from apps.coverage.progress_services import fail_requests, outdate_plan, wait_for_ca
+from apps.coverage.progress_services import fail_requests, wait_for_ca
 from apps.coverage.selectors import current_plan, desired_zone
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
@@ -25,6 +25,7 @@ from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.observe import WORKER
 from apps.reconcile.plans import store_plan
 from apps.reconcile.removals import recent_removals
+from apps.reconcile.sent import put_out_of_date
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ class Gatekeeper:
         store_plan(zone=self.zone, plan=plan, requests=[request], refusals=self._named(refusals))
         why = " ".join(row.message for row in self._named(refusals))
         if current := current_plan(request):
-            outdate_plan(by=WORKER, plan_id=current.pk, reason=f"It needs a confirmation now. {why}")
+            put_out_of_date(by=WORKER, plan=current, reason=f"It needs a confirmation now. {why}")
         self.left_out.add(request.pk)
 
     def _want_override(self, plan: PurePlan, decisions: list[Decision], refusals: tuple[Refusal, ...]) -> None:

@@ -20,7 +20,6 @@ from apps.cloudflare.rules import Ruleset
 from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.moves import lock_open_requests
-from apps.coverage.progress_services import outdate_plan
 from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.errors import PortalError, Unsafe
 from apps.identity.actors import Actor
@@ -34,7 +33,8 @@ from apps.reconcile.edge import Observation, rule_states
 from apps.reconcile.foreign import notice_foreign_writer, notice_other_installation, undoes_ours
 from apps.reconcile.history import keep_history
 from apps.reconcile.lock_outs import name_lock_outs
-from apps.reconcile.models import Drift, Plan
+from apps.reconcile.models import Drift, Plan, PlanStep
+from apps.reconcile.sent import is_under_way, put_out_of_date
 
 WORKER = Actor.portal("worker")
 
@@ -57,7 +57,9 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     current = Zone.objects.select_for_update(no_key=True).get(pk=zone.pk).edge_revision
     if observation.revision not in {None, current}:
         raise Overtaken(f"{zone.name} changed while it was read. Nothing was stored. Read it again.")
-    open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN))
+    # One of which no call was begun explains nothing: whatever moved since it was stored was moved by others.
+    begun = PlanStep.objects.exclude(state=PlanStep.State.NOT_STARTED).values("plan_id")
+    open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN, pk__in=begun))
     observed = observation.zone
     for key, ca_id in keys.items():
         _store_list(zone, key, ca_id, observed.lists[key], _explained(open_plans, key), observation.read_at)
@@ -192,8 +194,9 @@ def revision_key(zone: Zone, part: str) -> str:
 
 def _outdate(zone: Zone, key: str, revision: int, reason: str) -> None:
     for plan in plans_in_play(zone):
-        if key in plan.revisions and plan.revisions[key] != revision:
-            outdate_plan(by=WORKER, plan_id=plan.pk, reason=reason)
+        moved = key in plan.revisions and plan.revisions[key] != revision
+        if moved and not is_under_way(plan.request, zone):
+            put_out_of_date(by=WORKER, plan=plan, reason=reason)
 
 
 def _name_drift(zone: Zone, observed: ObservedZone, keys: dict[str, str]) -> None:

@@ -11,17 +11,18 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.coverage.models import CoverageRequest
+from apps.coverage.moves import lock_in_flight
 from apps.coverage.overrides import give_back_overrides
 from apps.inventory.models import Account, Zone
 from apps.planning.guards import Refusal
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.models import Plan, PlanStep
-from apps.reconcile.observe import WORKER
+from apps.reconcile.observe import WORKER, Overtaken
+from apps.reconcile.sent import MAY_BE_SENT
 
 # Cloudflare's own clients saw a list lag up to 75 s behind a write; past this it is no lag any more.
 VERIFY_FOR = timedelta(seconds=90)
-_MAY_BE_SENT = (PlanStep.State.DONE, PlanStep.State.UNKNOWN, PlanStep.State.RUNNING)
 
 
 @transaction.atomic
@@ -62,8 +63,19 @@ def store_plan(
     return stored
 
 
+class CalledOff(Overtaken):
+    """A request of the plan was withdrawn, cancelled or put out of date after the plan was stored. Plan afresh."""
+
+
 @transaction.atomic
 def start_step(step: PlanStep) -> None:
+    """Keep that the call is about to be made.
+
+    Before the first one the plan's requests are asked for again, with their rows locked (INV-5): whoever calls one off
+    does it before this, and nothing is sent, or finds that it has left. Raises CalledOff.
+    """
+    if step.position == 1 and not lock_in_flight(step.plan.request_ids):
+        raise CalledOff(f"A request of {step.plan} was called off. Nothing was sent; a new plan follows.")
     step.state, step.started_at = PlanStep.State.RUNNING, timezone.now()
     step.save(update_fields=["state", "started_at"])
 
@@ -85,7 +97,7 @@ def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
     before = {"state": plan.state}
     plan.state, plan.error, plan.finished_at = state, error, timezone.now()
     plan.save(update_fields=["state", "error", "finished_at"])
-    if not any(step.document.get("removes") and step.state in _MAY_BE_SENT for step in plan.steps.all()):
+    if not any(step.document.get("removes") and step.state in MAY_BE_SENT for step in plan.steps.all()):
         give_back_overrides(change_id=plan.pk)
     rays = [step.ray for step in plan.steps.all() if step.ray]
     _record(plan, f"plan:{state}", before=before, after={"state": state, "error": error}, details={"rays": rays})

@@ -5,8 +5,8 @@ Built from the stored reads and the approved state in a handful of queries, what
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.utils import timezone
@@ -15,7 +15,7 @@ from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import HOLDING
 from apps.coverage.models import Association, CoverageRequest, Enforcement, RequestHostname
 from apps.coverage.selectors import associations_in, enforcements_in
-from apps.coverage.states import IN_FLIGHT, RequestState
+from apps.coverage.states import FAILED, IN_FLIGHT, RequestState
 from apps.identity.models import Team
 from apps.inventory.models import Account, EdgeCertificate, EdgeList, EdgeRules, Zone
 from apps.inventory.selectors import edge_lists_of, slot_certificates
@@ -110,7 +110,7 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[H
         approved.setdefault((row.zone_id, row.hostname), {})[row.ca_id] = row
     modes = {(row.zone_id, row.hostname): row for row in enforcements_in(account)}
     flying = _flying(account)
-    zones = {zone.pk: zone for zone in Zone.objects.filter(account=account, vanished_at=None).select_related("account")}
+    zones = {zone.pk: zone for zone in Zone.objects.filter(account=account).select_related("account")}
     names = (
         set(approved)
         | {(zone_id, name) for (zone_id, _), lst in edge.lists.items() for name in lst.hostnames}
@@ -118,17 +118,30 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[H
     )
     if wanted is not None:
         names = {key for key in names if key[1] in wanted}
-    rows = [
-        _row(zones[zone_id], name, cols, edge, approved.get((zone_id, name), {}), modes.get((zone_id, name)), flying)
-        for zone_id, name in names
-        if zone_id in zones
-    ]
+    listed = {name for zone_id, name in names if zones[zone_id].vanished_at is None}
+    rows = []
+    for key in names:
+        zone, name = zones[key[0]], key[1]
+        if zone.vanished_at is None:
+            rows.append(_row(zone, name, cols, edge, approved.get(key, {}), modes.get(key), flying))
+        elif key in approved and name not in listed:
+            rows.append(_gone_row(zone, name, cols, approved[key], modes.get(key)))
     return sorted(rows, key=lambda row: (row.zone.name, row.hostname))
 
 
 def empty_row(account: Account, zone: Zone, hostname: str) -> HostnameRow:
     """The row of a hostname that nobody approved and no list names."""
     return _row(zone, hostname, columns(account), _read_edge(account), {}, None, {})
+
+
+def _gone_row(
+    zone: Zone, hostname: str, cols: list[Column], approved: dict[object, Association], mode: Enforcement | None
+) -> HostnameRow:
+    """A hostname whose zone Cloudflare no longer lists: nothing of it can be read, so nothing but that is said."""
+    row = _row(zone, hostname, cols, _Edge(), approved, mode, {})
+    cells = [replace(cell, state="zone_gone") if cell.state != "none" else cell for cell in row.cells]
+    words = f"Cloudflare no longer lists {zone.name} in {zone.account}, as of {zone.vanished_at:%d %b %Y}."
+    return replace(row, answer="unknown", sentence=words, cells=tuple(cells), read_at=zone.read_at)
 
 
 def _read_edge(account: Account) -> _Edge:
@@ -204,12 +217,12 @@ def _cell(zone: Zone, hostname: str, col: Column, edge: _Edge, approved: dict[ob
 
 def _word(row: Association, at_edge: bool, state: str) -> str:
     if row.state == Association.State.RELEASING:
-        return "failed" if row.release_failed else "removing"
+        return "failed" if _failed(row.release_request) else "removing"
     if at_edge:
         return "live"
     if row.live_at is not None:
         return "missing"
-    if row.is_held:
+    if row.is_held and _failed(row.request):
         return "failed"
     return "pushing" if state == RequestState.APPLYING else "queued"
 
@@ -262,14 +275,19 @@ def _facts(
     )
 
 
+def _failed(request: CoverageRequest | None) -> bool:
+    return request is not None and request.state in FAILED
+
+
 def _counts(row: Association) -> bool:
     """Whether the edge should show it. What a failed request wanted is held back, as in `desired_zone`."""
-    return row.release_failed if row.state == Association.State.RELEASING else not row.is_held
+    return row.release_is_held if row.state == Association.State.RELEASING else not row.is_held
 
 
-def _has_failed(rows: Iterable[Association], mode: Enforcement | None) -> bool:
+def _has_failed(rows: Collection[Association], mode: Enforcement | None) -> bool:
     """Whether a request for this hostname failed, and nobody has asked again."""
-    return any(row.is_held or row.release_failed for row in rows) or bool(mode and mode.is_held)
+    held = [row.request for row in rows if row.is_held] + [row.release_request for row in rows if row.release_is_held]
+    return any(_failed(request) for request in [*held, mode.request if mode and mode.is_held else None])
 
 
 def in_flight_count(account: Account) -> int:

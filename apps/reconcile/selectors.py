@@ -14,9 +14,12 @@ from django.db.models import Prefetch
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
+from apps.coverage.closing_services import can_be_called_off
 from apps.coverage.models import Association, CoverageRequest
-from apps.coverage.states import OPEN
+from apps.coverage.states import OPEN, UNDECIDED
 from apps.errors import NotFound
+from apps.identity.actors import Actor
+from apps.identity.permissions import Permission
 from apps.inventory.holds import Hold, Holds
 from apps.inventory.models import Account
 from apps.inventory.selectors import zones_of
@@ -27,6 +30,7 @@ from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.rows import Column as Column
 from apps.reconcile.rows import HostnameRow, build_rows, empty_row
 from apps.reconcile.rows import columns as columns
+from apps.reconcile.sent import has_left
 
 STALE_AFTER = timedelta(minutes=15)
 HISTORY_LENGTH = 50
@@ -108,13 +112,13 @@ def hostname_detail(account: Account, fqdn: str) -> HostnameDetail:
         raise NotFound(f"{fqdn} is no hostname. {error.message}") from None
     zones = {zone.name: zone for zone in zones_of(account).select_related("account")}
     zone = zones.get(zone_of(hostname, zones) or "")
-    if zone is None:
-        raise NotFound(f"No zone in {account} holds {hostname}. Check the spelling or pick another account.")
     rows = build_rows(account, only=[hostname])
-    associations = Association.objects.filter(zone=zone, hostname=hostname).select_related(
+    if zone is None and not rows:
+        raise NotFound(f"No zone in {account} holds {hostname}. Check the spelling or pick another account.")
+    row = rows[0] if rows or zone is None else empty_row(account, zone, hostname)
+    associations = Association.objects.filter(zone=row.zone, hostname=hostname).select_related(
         "ca", "owner_team", "request"
     )
-    row = rows[0] if rows else empty_row(account, zone, hostname)
     return HostnameDetail(
         row=row,
         associations=tuple(associations.order_by("ca__live_at")),
@@ -188,6 +192,16 @@ def hold_on_request(request: CoverageRequest) -> Hold | None:
     found = [hold for zone_id in zones if (hold := holds.on_zone(zone_id))]
     endless = next((hold for hold in found if hold.until is None), None)
     return endless or max(found, key=lambda hold: hold.until or timezone.now(), default=None)
+
+
+def may_call_off(actor: Actor, request: CoverageRequest) -> str:
+    """How this person may stop the request now: `withdraw`, `cancel`, or not at all."""
+    mine = actor.person is not None and actor.person.pk == request.requested_by_id
+    if request.state in UNDECIDED:
+        return "withdraw" if mine else ""
+    if not (mine or actor.may(Permission.REQUEST_APPROVE)) or not can_be_called_off(request, has_left):
+        return ""
+    return "withdraw" if mine else "cancel"
 
 
 def edge_freshness(account: Account) -> Freshness:

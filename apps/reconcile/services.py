@@ -1,30 +1,35 @@
-"""What people and the API ask of the reconciler: submit, plan again, retry."""
+"""What people and the API ask of the reconciler: submit, plan again, call off, retry."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
+from apps.cloudflare.errors import CloudflareError, Unauthorized, Unreachable
+from apps.coverage.closing_services import cancel_request, withdraw_request
 from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import CoverageRequest, Kind, RequestPlan
 from apps.coverage.moves import locked_request
-from apps.coverage.progress_services import retry_requests
+from apps.coverage.progress_services import put_off_planning, retry_requests
 from apps.coverage.rotation_services import request_overlap, request_release
 from apps.coverage.selectors import desired_with, request_by_id
 from apps.coverage.services import create_request
 from apps.coverage.services import store_plan as store_request_plan
 from apps.coverage.states import RequestState
-from apps.errors import Conflict, EdgeFault, NotFound, PortalError
+from apps.errors import Conflict, EdgeFault, NotFound, PortalError, Unsafe
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.budget.gate import Purpose
+from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.models import Zone
 from apps.inventory.services import store_zone_failure
 from apps.planning.diff import diff
@@ -34,10 +39,15 @@ from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, re
 from apps.reconcile.faults import held_back_s
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.preview import document_digest, request_document, revisions_of
+from apps.reconcile.sent import has_left
 
 log = structlog.get_logger(__name__)
 
 READ_TRIES = 3
+# Of the whole account: whoever meets one of these knows that the next request would meet it too.
+FOR_ALL = (Unreachable, Unauthorized, CredentialUnreadable)
+FRESH = timedelta(minutes=1)
+LONGEST, LONGEST_PASSING = timedelta(hours=1), timedelta(minutes=2)
 
 
 def submit_request(
@@ -81,12 +91,33 @@ def submit_issuers(
 
 
 def planned(request: CoverageRequest, by: Actor) -> CoverageRequest:
-    """The request with its first plan, or without when Cloudflare does not answer: a worker plans it then."""
+    """The request with its first plan, or with the reason why there is none yet: a worker tries again then."""
+    _try_to_plan(request, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S)
+    return request_by_id(request.pk)
+
+
+def _try_to_plan(request: CoverageRequest, *, by: Actor, deadline_s: float | None = None) -> bool:
+    """Plan it, or keep why it could not be. False when no other request would fare better at this moment."""
     try:
-        plan_request(request.pk, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S, first_only=True)
+        plan_request(request.pk, by=by, deadline_s=deadline_s, first_only=True)
     except PortalError as error:
         log.warning("request_not_planned", request=request.pk, error=error.message)
-    return request_by_id(request.pk)
+        put_off_planning(by=WORKER, request_id=request.pk, why=error.message, next_at=_plan_again_at(request, error))
+        return held_back_s(error) is None and not isinstance(error, FOR_ALL)
+    return True
+
+
+def _plan_again_at(request: CoverageRequest, error: PortalError) -> datetime | None:
+    """A request waits as long again as it has waited, so that one that can never be planned costs little.
+
+    What passes by itself, as an outage does, is looked at more often. A fresh request is tried at each look.
+    """
+    now = timezone.now()
+    waited = now - request.created_at
+    if waited < FRESH or held_back_s(error) is not None or isinstance(error, FOR_ALL):
+        return None
+    lasts = isinstance(error, Unsafe) or (isinstance(error, CloudflareError) and not error.retryable)
+    return now + min(waited, LONGEST if lasts else LONGEST_PASSING)
 
 
 def plan_request(
@@ -144,12 +175,10 @@ def _observe(client: EdgeClient, zone: Zone, keys: dict[str, str], tries: int = 
 
 
 def plan_waiting_requests(account_id: UUID) -> None:
-    """Plan what could not be planned when it was sent."""
-    for request in CoverageRequest.objects.filter(account_id=account_id, state=RequestState.PLANNING).order_by("pk"):
-        try:
-            plan_request(request.pk, by=WORKER, first_only=True)
-        except PortalError as error:
-            log.warning("request_not_planned", request=request.pk, error=error.message)
+    """Plan what could not be planned when it was sent, the oldest first. What fails for itself holds up no other."""
+    waiting = CoverageRequest.objects.filter(account_id=account_id, state=RequestState.PLANNING)
+    for request in waiting.exclude(plan_next_at__gt=timezone.now()).order_by("pk"):
+        if not _try_to_plan(request, by=WORKER):
             return
 
 
@@ -162,6 +191,19 @@ def rebuild_plan(*, by: Actor, request_id: int) -> RequestPlan:
     if request.state not in {RequestState.STALE, RequestState.WAITING, RequestState.PLANNING}:
         raise Conflict(f"{request} is decided, so its plan stays as it is.", code="decided")
     return plan_request(request_id, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S)
+
+
+def withdraw(*, by: Actor, request_id: int) -> CoverageRequest:
+    """Take back one's own request, as long as no write of it has left. Raises Forbidden, Conflict."""
+    return withdraw_request(by=by, request_id=request_id, has_left=has_left)
+
+
+def cancel(*, by: Actor, request_id: int, reason: str) -> CoverageRequest:
+    """Stop an approved request of somebody else, as long as no write of it has left.
+
+    Raises Forbidden, Invalid without a reason, Conflict.
+    """
+    return cancel_request(by=by, request_id=request_id, reason=reason, has_left=has_left)
 
 
 def retry_zone(*, by: Actor, zone_id: UUID) -> Zone:

@@ -34,6 +34,7 @@ from apps.reconcile.healing import healing_plan
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.plans import end_plan, store_plan
+from apps.reconcile.vanished import end_vanished
 
 log = structlog.get_logger(__name__)
 
@@ -45,8 +46,9 @@ def run_zone(zone_id: UUID) -> None:
     lease = claim(kind="zone", subject_id=zone_id, worker=this_process(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return
-    zone = Zone.objects.select_related("account").filter(pk=zone_id, vanished_at=None).first()
-    if zone is None:
+    zone = Zone.objects.select_related("account").get(pk=zone_id)
+    if zone.vanished_at:
+        end_vanished(zone.account)
         park(lease, reason="Cloudflare no longer lists this zone. Its history stays readable.")
         return
     if lease.attempts > PARK_AFTER_ATTEMPTS * 2:

@@ -20,6 +20,7 @@ ASSOCIATIONS = {
     "missing": ("Missing", "missing", "warn"),
     "unexpected": ("Unexpected", "extra", "warn"),
     "removing": ("Removing", "pushing", "info"),
+    "zone_gone": ("Zone gone", "unknown", "neu"),
 }
 RULES = {
     "enforced": ("Enforced", "shield", "ok"),
@@ -126,9 +127,11 @@ ACTS = {
     "ca:gone": "found the CA gone at Cloudflare",
     "request:created": "asked for this",
     "request:planned": "built plan",
+    "request:not_planned": "could not build a plan",
     "request:approved": "approved",
     "request:rejected": "rejected this",
     "request:withdrawn": "withdrew this",
+    "request:cancelled": "cancelled this before it went",
     "request:outdated": "put the plan out of date",
     "request:apply_started": "began to apply it",
     "request:completed": "saw it at the edge: done",

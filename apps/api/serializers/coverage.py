@@ -49,7 +49,9 @@ class CellSerializer(serializers.Serializer[Any]):
     key = serializers.CharField()
     ca = CaRefSerializer(allow_null=True)
     ca_label = serializers.CharField()
-    state = serializers.CharField(help_text="live, queued, pushing, missing, unexpected, removing, failed or none")
+    state = serializers.CharField(
+        help_text="live, queued, pushing, missing, unexpected, removing, failed, zone_gone or none"
+    )
     since = serializers.DateTimeField(allow_null=True)
     request_id = serializers.IntegerField(allow_null=True)
 

@@ -106,6 +106,12 @@ class RejectBodySerializer(StrictSerializer):
     comment = serializers.CharField()
 
 
+class CancelBodySerializer(StrictSerializer):
+    """Why it is stopped."""
+
+    reason = serializers.CharField()
+
+
 class RequestQuerySerializer(AccountQuerySerializer):
     """Filters of the list of requests."""
 
@@ -207,7 +213,8 @@ class RequestSerializer(RequestRowSerializer):
     class Meta(RequestRowSerializer.Meta):
         fields = (
             *RequestRowSerializer.Meta.fields, "hostnames", "plan", "plan_number", "plan_outdated_reason",
-            "digest", "approvals", "guards", "confirm", "overrides", "needs_override", "changes", "hold",
+            "plan_next_at", "digest", "approvals", "guards",
+            "confirm", "overrides", "needs_override", "changes", "hold",
         )  # fmt: skip
         read_only_fields = fields
 

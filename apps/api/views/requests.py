@@ -13,6 +13,7 @@ from apps.api.lookups import account_named
 from apps.api.serializers.common import StrictSerializer
 from apps.api.serializers.requests import (
     ApproveBodySerializer,
+    CancelBodySerializer,
     OverrideBodySerializer,
     RejectBodySerializer,
     RequestBodySerializer,
@@ -21,11 +22,12 @@ from apps.api.serializers.requests import (
     RequestSerializer,
 )
 from apps.authorities.selectors import ca_by_id
+from apps.coverage.closing_services import reject_request
 from apps.coverage.models import Kind
 from apps.coverage.overrides import override_guard
 from apps.coverage.selectors import request_by_id, requests_in
-from apps.coverage.services import approve_request, reject_request, withdraw_request
-from apps.reconcile.services import rebuild_plan, submit_issuers, submit_request
+from apps.coverage.services import approve_request
+from apps.reconcile.services import cancel, rebuild_plan, submit_issuers, submit_request, withdraw
 
 DECIDING = (400, 403, 404, 409)
 
@@ -125,7 +127,18 @@ class WithdrawView(ApiView):
     )  # fmt: skip
     def post(self, request: Request, request_id: int) -> Response:
         self.body(request, StrictSerializer)
-        withdraw_request(by=self.actor(request), request_id=request_id)
+        withdraw(by=self.actor(request), request_id=request_id)
+        return _answer(request_id)
+
+
+class CancelView(ApiView):
+    @operation(
+        "requests_cancel", tag="requests", summary="Stop an approved request before anything of it is sent",
+        errors=DECIDING, body=CancelBodySerializer, answer=RequestSerializer,
+    )  # fmt: skip
+    def post(self, request: Request, request_id: int) -> Response:
+        body = self.body(request, CancelBodySerializer)
+        cancel(by=self.actor(request), request_id=request_id, **body)
         return _answer(request_id)
 
 

@@ -14,8 +14,9 @@ from apps.audit.selectors import events_matching
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import ca_by_id, cas_of, certificate_of, slots_of
 from apps.authorities.services import retry_ca
-from apps.coverage.selectors import open_requests, uses_of
+from apps.coverage.selectors import open_requests
 from apps.coverage.services import retire_ca
+from apps.coverage.uses import uses_of
 from apps.errors import Invalid
 from apps.identity.permissions import Permission
 from apps.reconcile.selectors import edge_freshness, hostname_rows
@@ -59,7 +60,7 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
     zones: dict[str, list[Any]] = {}
     for row in rows:
         zones.setdefault(row.zone.name, []).append(row)
-    hostnames, requests = uses_of(ca)
+    uses = uses_of(ca)
     may_audit = actor.may(Permission.AUDIT_READ)
     return {
         "ca": ca,
@@ -71,9 +72,8 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
         "slots": slots,
         "slot_number": next((n for n, h in enumerate(slots.holders, 1) if h.ca and h.ca.pk == ca.pk), None),
         "sample": rows[0].hostname if rows else "",
-        "uses": hostnames,
+        "uses": uses,
         "open_requests": open_requests(ca.account).filter(ca=ca)[:5],
-        "request_count": requests,
         "events": events_matching(subject_type="ca", subject_id=str(ca.pk))[:12] if may_audit else [],
         "may_audit": may_audit,
         "successor": ca.replaced_by,

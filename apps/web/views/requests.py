@@ -12,6 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from apps.audit.selectors import events_matching
 from apps.authorities.selectors import ca_by_id, cas_of
 from apps.authorities.states import CaState
+from apps.coverage.closing_services import reject_request
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.overrides import may_override, needed_overrides, override_guard
 from apps.coverage.selectors import (
@@ -25,13 +26,13 @@ from apps.coverage.selectors import (
     requests_in,
     requests_waiting_for,
 )
-from apps.coverage.services import approve_request, reject_request, withdraw_request
-from apps.coverage.states import OPEN, UNDECIDED
+from apps.coverage.services import approve_request
+from apps.coverage.states import OPEN
 from apps.errors import Invalid, NotFound, PortalError
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
-from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request
-from apps.reconcile.services import rebuild_plan, submit_request
+from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request, may_call_off
+from apps.reconcile.services import cancel, rebuild_plan, submit_request, withdraw
 from apps.web.context import actor_of
 from apps.web.radius import radius_of
 from apps.web.views.base import account_of, page_of
@@ -165,7 +166,7 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "moving": asked.state in {"approved", "applying"},
         "may_decide": allowed,
         "why_not": why_not,
-        "may_withdraw": asked.state in UNDECIDED or bool(asked.state == "approved" and asked.waits_for),
+        "call_off": may_call_off(actor, asked),
         "mine": actor.person is not None and actor.person.pk == asked.requested_by_id,
         "undecided": asked.state in {"planning", "waiting", "stale"},
         "confirm": confirmation_of(plan) if plan else None,
@@ -238,8 +239,22 @@ def _what_next(asked: CoverageRequest) -> str:
 
 
 @require_POST
-def withdraw(request: HttpRequest, request_id: int) -> HttpResponse:
-    withdraw_request(by=actor_of(request), request_id=request_id)
+def withdraw_own(request: HttpRequest, request_id: int) -> HttpResponse:
+    withdraw(by=actor_of(request), request_id=request_id)
+    return redirect("request", request_id=request_id)
+
+
+@require_POST
+def cancel_approved(request: HttpRequest, request_id: int) -> HttpResponse:
+    """Somebody who could have approved it stops it before it goes."""
+    asked, reason = request_by_id(request_id), request.POST.get("cancel_reason", "")
+    try:
+        cancel(by=actor_of(request), request_id=request_id, reason=reason)
+    except Invalid as refused:
+        errors = {"cancel_reason": refused.details["reason"]}
+        values = _detail(request, asked, errors=errors, cancel_reason=reason)
+        return render(request, "requests/detail.html", values, status=400)
+    messages.success(request, f"{asked} is cancelled. Nothing of it was sent.")
     return redirect("request", request_id=request_id)
 
 

@@ -7,9 +7,17 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
+from apps.authorities.models import CertificateAuthority
 from apps.coverage import approved
+from apps.coverage.closing_services import cancel_request, reject_request, withdraw_request
 from apps.coverage.models import Approval, Association, CoverageRequest, Enforcement
-from apps.coverage.progress_services import begin_applying, fail_requests, outdate_plan, retry_requests
+from apps.coverage.progress_services import (
+    begin_applying,
+    fail_requests,
+    outdate_plan,
+    put_off_planning,
+    retry_requests,
+)
 from apps.coverage.selectors import (
     current_plan,
     desired_with,
@@ -25,21 +33,28 @@ from apps.coverage.selectors import (
 from apps.coverage.services import (
     approve_request,
     create_request,
-    reject_request,
     retire_ca,
     store_plan,
-    withdraw_request,
 )
+from apps.coverage.uses import uses_of
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role
 from apps.inventory.models import Zone
 from apps.outbox.models import OutboxEntry
 from apps.planning.state import Mode
-from tests.factories import actor, make_account, make_ca, make_team
+from tests.factories import actor, at_edge, make_account, make_ca, make_team
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor.portal("worker")
+
+
+def nothing_left(_request: CoverageRequest) -> bool:
+    return False
+
+
+def something_left(_request: CoverageRequest) -> bool:
+    return True
 
 
 class Desk:
@@ -190,6 +205,20 @@ def test_only_the_plan_that_was_seen_is_approved(desk: Desk) -> None:
         approve_request(by=desk.engineer, request_id=request.pk + 99, digest="d1")
 
 
+def test_what_could_not_be_planned_is_told_once_per_reason(desk: Desk) -> None:
+    request, at = desk.ask(), timezone.now()
+    for why in ("No such zone.", "No such zone.", "Refused."):
+        put_off_planning(by=WORKER, request_id=request.pk, why=why, next_at=at)
+    events = AuditEvent.objects.filter(action="request:not_planned").order_by("seq")
+    assert [row.after["why"] for row in events] == ["No such zone.", "Refused."]
+    assert may_approve(desk.engineer, request_by_id(request.pk)) == (False, "No plan yet. Refused.")
+    with pytest.raises(Conflict, match="Refused"):
+        desk.approve(request)
+    desk.plan(request)
+    put_off_planning(by=WORKER, request_id=request.pk, why="Too late.", next_at=at)
+    assert request_by_id(request.pk).state_reason == ""
+
+
 def test_a_plan_whose_edge_moved_cannot_be_approved_until_it_is_rebuilt(desk: Desk) -> None:
     request = desk.planned()
     plan = current_plan(request_by_id(request.pk))
@@ -231,15 +260,72 @@ def test_rejecting_and_withdrawing_close_a_request(desk: Desk) -> None:
     with pytest.raises(Invalid, match="Say why"):
         reject_request(by=desk.engineer, request_id=request.pk, comment=" ")
     with pytest.raises(Forbidden):
-        withdraw_request(by=desk.engineer, request_id=request.pk)
+        withdraw_request(by=desk.engineer, request_id=request.pk, has_left=nothing_left)
     assert reject_request(by=desk.engineer, request_id=request.pk, comment="Wrong CA").state == "rejected"
     with pytest.raises(Conflict):
-        withdraw_request(by=desk.owner, request_id=request.pk)
+        withdraw_request(by=desk.owner, request_id=request.pk, has_left=nothing_left)
     second = desk.planned("b.pay.example")
-    assert withdraw_request(by=desk.owner, request_id=second.pk).state == "withdrawn"
+    assert withdraw_request(by=desk.owner, request_id=second.pk, has_left=nothing_left).state == "withdrawn"
     own = desk.ask("c.pay.example", by=desk.engineer)
     with pytest.raises(Forbidden, match="Withdraw it"):
         reject_request(by=desk.engineer, request_id=own.pk, comment="x")
+
+
+def test_what_is_approved_can_be_called_off_until_a_write_of_it_has_left(desk: Desk) -> None:
+    mine, yours = desk.approved("b.pay.example"), desk.approved("c.pay.example")
+    begin_applying(by=WORKER, request_ids=[yours.pk])
+    for close in (withdraw_request, lambda **more: cancel_request(reason="No", **more)):
+        by = desk.owner if close is withdraw_request else desk.engineer
+        with pytest.raises(Conflict, match="on its way"):
+            close(by=by, request_id=mine.pk, has_left=something_left)
+    with pytest.raises(Forbidden, match="Only the person who asked"):
+        withdraw_request(by=desk.engineer, request_id=mine.pk, has_left=nothing_left)
+    assert withdraw_request(by=desk.owner, request_id=mine.pk, has_left=nothing_left).state == "withdrawn"
+    cancelled = cancel_request(by=desk.engineer, request_id=yours.pk, reason="Wrong CA", has_left=nothing_left)
+    assert (cancelled.state, cancelled.state_reason) == ("withdrawn", f"Cancelled by {desk.engineer.label}: Wrong CA")
+    assert not Association.objects.exists()
+    assert not Enforcement.objects.exists()
+    assert not Approval.objects.filter(void_at=None).exists()
+    event = AuditEvent.objects.get(action="request:cancelled")
+    assert (event.reason, event.actor_label, event.before) == ("Wrong CA", desk.engineer.label, {"state": "applying"})
+
+
+def test_who_may_cancel_what(desk: Desk) -> None:
+    request = desk.planned()
+    with pytest.raises(Conflict, match="no approval to cancel"):
+        cancel_request(by=desk.engineer, request_id=request.pk, reason="No", has_left=nothing_left)
+    desk.approve(request)
+    with pytest.raises(Forbidden):
+        cancel_request(by=desk.owner, request_id=request.pk, reason="No", has_left=nothing_left)
+    with pytest.raises(Invalid, match="Say why"):
+        cancel_request(by=desk.engineer, request_id=request.pk, reason=" ", has_left=nothing_left)
+    own = desk.ask("c.pay.example", by=desk.engineer)
+    with pytest.raises(Forbidden, match="Withdraw it"):
+        cancel_request(by=desk.engineer, request_id=own.pk, reason="No", has_left=nothing_left)
+    CoverageRequest.objects.filter(pk=request.pk).update(kind="break_glass")
+    with pytest.raises(Conflict, match="returns to block by itself"):
+        cancel_request(by=desk.engineer, request_id=request.pk, reason="No", has_left=nothing_left)
+
+
+def test_a_removal_that_is_called_off_leaves_the_hostname_as_it_was(desk: Desk) -> None:
+    desk.live()
+    removal = desk.approved("api.pay.example", kind="uncover")
+    withdraw_request(by=desk.owner, request_id=removal.pk, has_left=nothing_left)
+    desired = desired_zone(desk.zone)
+    assert desired.associations == {desk.ca.fingerprint: frozenset({"api.pay.example"})}
+    assert desired.modes == {"api.pay.example": Mode.BLOCK} == desired.settled_modes
+
+
+def test_closing_what_went_in_part_takes_back_what_the_edge_never_showed(desk: Desk) -> None:
+    request = desk.approved("a.pay.example, b.pay.example", mode="verify")
+    desk.read("a.pay.example")
+    plan = current_plan(request_by_id(request.pk))
+    assert plan
+    outdate_plan(by=WORKER, plan_id=plan.pk, reason="moved", keep=[desk.zone.pk])
+    assert Association.objects.filter(live_at=None).count() == 1
+    assert desired_zone(desk.zone).associations == {desk.ca.fingerprint: frozenset({"a.pay.example"})}
+    reject_request(by=desk.engineer, request_id=request.pk, comment="No")
+    assert [row.hostname for row in Association.objects.all()] == ["a.pay.example"]
 
 
 def test_a_request_is_done_when_list_and_rule_were_read_and_not_before(desk: Desk) -> None:
@@ -344,18 +430,57 @@ def test_what_was_reached_before_a_failure_is_said(desk: Desk) -> None:
     assert request.state == "partly_done"
 
 
+def test_what_uses_a_ca_is_counted_in_listed_zones_only(desk: Desk) -> None:
+    desk.live()
+    desk.live("b.pay.example")
+    desk.ask("c.pay.example")
+    desk.ask("d.pay.example")
+    at_edge(desk.ca, desk.zone, "api.pay.example", "z.pay.example")
+    assert uses_of(desk.ca).refusal.startswith("2 hostnames still use it.")
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    uses = uses_of(desk.ca)
+    assert (uses.hostnames, uses.requests, uses.unapproved) == (0, 2, ())
+    assert uses.refusal.startswith("2 open requests name it.")
+    assert uses_of(make_ca(desk.account, live=False)).refusal == ""
+
+
+def test_a_removal_ends_for_a_ca_that_is_deleted(desk: Desk) -> None:
+    """Its zone was gone when the CA was deleted, and came back."""
+    desk.live()
+    removal = desk.approved("api.pay.example", kind="uncover")
+    CertificateAuthority.objects.filter(pk=desk.ca.pk).update(state="deleted")
+    approved.settle_zone(by=WORKER, zone=desk.zone, lists={}, enforced={})
+    removal.refresh_from_db()
+    assert (removal.state, Association.objects.count()) == ("done", 0)
+
+
+def test_a_retry_makes_each_zone_of_a_request_due(desk: Desk) -> None:
+    request = desk.approved("a.pay.example, b.shop.example")
+    fail_requests(by=WORKER, request_ids=[request.pk], why="no")
+    OutboxEntry.objects.all().delete()
+    retry_requests(by=desk.engineer, zone=desk.zone)
+    due = set(OutboxEntry.objects.filter(kind="zone").values_list("subject_id", flat=True))
+    assert due == set(request.hostnames.values_list("zone_id", flat=True))
+
+
 def test_a_ca_is_retired_only_when_nothing_uses_or_wants_it(desk: Desk) -> None:
     import uuid
 
     request = desk.live()
-    with pytest.raises(Conflict, match="1 hostnames still use"):
+    with pytest.raises(Conflict, match="1 hostname still uses it"):
         retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
     desk.approved("api.pay.example", kind="uncover")
     desk.read()
     pending = desk.ask("new.pay.example")
-    with pytest.raises(Conflict, match="1 open requests"):
+    with pytest.raises(Conflict, match="1 open request names it"):
         retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
-    withdraw_request(by=desk.owner, request_id=pending.pk)
+    withdraw_request(by=desk.owner, request_id=pending.pk, has_left=nothing_left)
+    unapproved = [f"{letter}.pay.example" for letter in "abcdefg"]
+    at_edge(desk.ca, desk.zone, *unapproved)
+    with pytest.raises(Conflict, match=r"Nobody approved a.pay.example.*e.pay.example and 2 more.*Adopt them") as why:
+        retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="x")
+    assert "f.pay.example" not in why.value.message
+    at_edge(desk.ca, desk.zone)
     assert retire_ca(by=desk.engineer, ca_id=desk.ca.pk, reason="Retired").state == "deleting"
     with pytest.raises(NotFound):
         retire_ca(by=desk.engineer, ca_id=uuid.uuid4(), reason="x")

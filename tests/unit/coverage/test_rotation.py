@@ -13,12 +13,13 @@ from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import admit_ca, delete_ca, move_ca, set_replacement
 from apps.authorities.states import CaState
 from apps.coverage import approved
+from apps.coverage.closing_services import withdraw_request
 from apps.coverage.models import Association, CoverageRequest, Enforcement
 from apps.coverage.progress_services import fail_requests
 from apps.coverage.rotation import Rotation, Standing, Step, rotation_of
 from apps.coverage.rotation_services import confirm_clients_moved, request_overlap, request_release
 from apps.coverage.selectors import desired_zone
-from apps.coverage.services import approve_request, create_request, store_plan, withdraw_request
+from apps.coverage.services import approve_request, create_request, store_plan
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role
@@ -159,7 +160,7 @@ def test_nothing_is_asked_twice_and_a_withdrawn_overlap_can_be_asked_again(desk:
     first = request_overlap(by=desk.engineer, ca_id=desk.old.pk, reason="x")
     with pytest.raises(Conflict, match=rf"{first} asks for it already"):
         request_overlap(by=desk.engineer, ca_id=desk.old.pk, reason="x")
-    withdraw_request(by=desk.engineer, request_id=first.pk)
+    withdraw_request(by=desk.engineer, request_id=first.pk, has_left=lambda _: False)
     assert desk.rotation.to_cover == NAMES
     again = request_overlap(by=desk.engineer, ca_id=desk.old.pk, reason="x")
     desk.approve(again)

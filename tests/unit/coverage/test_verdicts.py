@@ -187,3 +187,30 @@ def test_block_needs_a_quiet_period_in_log_or_somebody_who_says_why_not(desk: De
 def test_a_hostname_in_block_stays_there_under_a_second_ca_without_an_override(desk: Desk) -> None:
     desk.approved("a.pay.example", mode="block")
     assert desk.one("a.pay.example", mode="block", ca=make_ca(desk.account)).code == "second_ca"
+
+
+def test_a_name_belongs_to_the_longest_zone_of_all_accounts(desk: Desk) -> None:
+    desk.approved("old.eu.pay.example")
+    other = make_account(zones=("eu.pay.example", "only.example"))
+    for kind in ("cover", "restore"):
+        verdict = desk.one("api.eu.pay.example", kind=kind)
+        assert (verdict.status, verdict.code) == ("fix", "other_account")
+        assert f"eu.pay.example in {other} holds this name, not pay.example" in verdict.message
+    assert desk.one("api.pay.example").status == "ready"
+    assert f"only.example in {other}" in desk.one("api.only.example").message
+    at_edge(desk.ca, desk.zone, "api.eu.pay.example")
+    assert desk.one("api.eu.pay.example", kind="adopt").status == "ready", "else it could never be removed"
+    assert desk.one("old.eu.pay.example", kind="uncover").status == "check"
+    Zone.objects.filter(name="eu.pay.example").update(status="pending")
+    assert desk.one("new.eu.pay.example").status == "ready"
+
+
+def test_a_zone_that_is_gone_is_named_and_what_it_held_is_in_no_ones_way(desk: Desk) -> None:
+    desk.approved("api.pay.example", mode="block")
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    for kind in ("cover", "uncover"):
+        verdict = desk.one("api.pay.example", kind=kind)
+        assert (verdict.status, verdict.code) == ("fix", "zone_gone")
+        assert "no longer lists pay.example" in verdict.message
+    Zone.objects.create(account=desk.account, cloudflare_id="f" * 32, name="pay.example")
+    assert desk.one("api.pay.example").status == "ready", "the same name in a zone of its own"

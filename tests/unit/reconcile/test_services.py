@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
+from django.utils import timezone
 
 from apps.audit.models import AuditEvent
+from apps.coverage.closing_services import reject_request
 from apps.coverage.models import CoverageRequest, RequestPlan
 from apps.coverage.progress_services import fail_requests
-from apps.coverage.services import reject_request
+from apps.coverage.selectors import request_by_id
 from apps.errors import Conflict, Forbidden, NotFound, PortalError
 from apps.identity.permissions import Role
-from apps.inventory.models import Zone
+from apps.inventory.models import Account, Zone
 from apps.inventory.services import replace_token
 from apps.reconcile.observe import WORKER
 from apps.reconcile.services import plan_request, plan_waiting_requests, rebuild_plan, retry_zone
@@ -57,6 +61,69 @@ def test_a_request_waits_for_an_edge_that_is_down_and_is_planned_when_it_is_back
     plan_waiting_requests(world.account.pk)
     assert CoverageRequest.objects.filter(state="waiting").count() == 2
     assert Zone.objects.get(pk=world.zone().pk).last_error == ""
+
+
+def refused_at_its_zone(world: World) -> CoverageRequest:
+    """A request in a zone that Cloudflare does not let the portal read any more, before the next listing says so."""
+    ca = world.upload("Unplannable")
+    world.edge.add_zone("leaving.example")
+    world.run_account()
+    world.edge.remove_zone("leaving.example")
+    request = world.ask(ca, "api.leaving.example")
+    assert request.state == "planning"
+    return request
+
+
+def test_a_request_that_cannot_be_planned_says_why_and_holds_up_no_other(world: World) -> None:
+    first = refused_at_its_zone(world)
+    assert first.state_reason
+    assert AuditEvent.objects.get(action="request:not_planned").after["why"] == first.state_reason
+    world.edge.switch(down=True)
+    second = world.ask(first.ca, "late.northwind.example")
+    world.edge.switch(down=False)
+    plan_waiting_requests(world.account.pk)
+    assert request_by_id(first.pk).state == "planning"
+    second = request_by_id(second.pk)
+    assert (second.state, second.state_reason) == ("waiting", "")
+    assert AuditEvent.objects.filter(action="request:not_planned", subject_id=first.pk).count() == 1
+
+
+def test_what_cannot_be_planned_is_tried_less_and_less_often(world: World) -> None:
+    request = refused_at_its_zone(world)
+    assert request.plan_next_at is None, "a fresh one is tried at each look"
+    now = timezone.now()
+    CoverageRequest.objects.filter(pk=request.pk).update(created_at=now - timedelta(minutes=10))
+    plan_waiting_requests(world.account.pk)
+    waits = request_by_id(request.pk).plan_next_at
+    assert waits is not None
+    assert timedelta(minutes=10) <= waits - now < timedelta(minutes=15)
+    calls = len(world.edge.requests())
+    plan_waiting_requests(world.account.pk)
+    assert len(world.edge.requests()) == calls
+    long_ago = now - timedelta(days=9)
+    CoverageRequest.objects.filter(pk=request.pk).update(created_at=long_ago, plan_next_at=now)
+    plan_waiting_requests(world.account.pk)
+    waits = request_by_id(request.pk).plan_next_at
+    assert waits is not None
+    assert waits - now < timedelta(minutes=65)
+
+
+def test_an_outage_is_looked_at_more_often_and_without_a_connection_only_one_is_tried(world: World) -> None:
+    ca = world.upload("Outage")
+    world.edge.switch(down=True)
+    request, other = world.ask(ca, "late.northwind.example"), world.ask(ca, "later.northwind.example")
+    now = timezone.now()
+    CoverageRequest.objects.update(created_at=now - timedelta(hours=9))
+    plan_waiting_requests(world.account.pk)
+    waits = request_by_id(request.pk).plan_next_at
+    assert waits is not None
+    assert waits - now < timedelta(minutes=4)
+    Account.objects.update(base_url="http://127.0.0.1:9/client/v4")
+    CoverageRequest.objects.update(plan_next_at=None, state_reason="")
+    plan_waiting_requests(world.account.pk)
+    asked, second = request_by_id(request.pk), request_by_id(other.pk)
+    assert asked.state_reason
+    assert (asked.plan_next_at, second.state_reason) == (None, ""), "the second would not have fared better"
 
 
 def test_a_plan_that_stands_already_is_not_replaced_by_a_late_first_one(world: World) -> None:

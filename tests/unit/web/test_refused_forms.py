@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.coverage.services import reject_request, store_plan
+from apps.coverage.closing_services import reject_request
+from apps.coverage.services import store_plan
 from apps.identity.models import Person
 from apps.identity.permissions import Role
 from tests.unit.coverage.test_requests import WORKER, Desk
