@@ -106,9 +106,9 @@ class Applier:
                 end_plan(stored, Plan.State.SUPERSEDED, error=words)
                 return outcome
             if outcome is Outcome.LAGGING:
-                end_step(
-                    row, PlanStep.State.RUNNING, ray=ray or "", error="The read-back still shows the list from before."
-                )
+                what = "lists" if isinstance(step, ReadBackLists) else "rules"
+                words = f"The read-back does not show the {what} as they were sent yet."
+                end_step(row, PlanStep.State.RUNNING, ray=ray or "", error=words)
                 begin_verifying(stored)
                 return outcome
             end_step(row, PlanStep.State.DONE, ray=ray or "")

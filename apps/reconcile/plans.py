@@ -93,9 +93,14 @@ def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
 
 @transaction.atomic
 def begin_verifying(plan: Plan) -> None:
-    """Everything was sent; the edge still shows the list from before. Later runs read until it agrees."""
+    """The edge does not show yet what was sent. Later runs read until it does; nothing is sent meanwhile."""
     plan.state, plan.verify_until = Plan.State.VERIFYING, timezone.now() + VERIFY_FOR
     plan.save(update_fields=["state", "verify_until"])
+
+
+def may_lag(plan: Plan) -> bool:
+    """Whether the time that the edge may lag behind this plan's writes is not over yet."""
+    return plan.verify_until is not None and timezone.now() < plan.verify_until
 
 
 def _record(plan: Plan, action: str, **more: object) -> None:
