@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from django.utils import timezone
-
 from apps.inventory.models import Zone
+from apps.outbox.clock import database_now
 from apps.planning.guards import Recent, Removal
 from apps.reconcile.models import PlanStep
 
@@ -16,7 +15,7 @@ SENT = (PlanStep.State.DONE, PlanStep.State.UNKNOWN, PlanStep.State.RUNNING)
 
 def recent_removals(zone: Zone, *, window: timedelta) -> Recent:
     """Removals in every zone of the zone's account. A list's size is that before our first write in the window."""
-    now = timezone.now()
+    now = database_now()
     steps = PlanStep.objects.filter(
         kind="replace_list", state__in=SENT, started_at__gt=now - window, plan__zone__account=zone.account_id
     ).select_related("plan__zone")
