@@ -21,6 +21,7 @@ from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.inventory.models import Account
+from apps.outbox.clock import database_now
 from apps.outbox.services import mark_due
 from apps.pki.checks_validity import has_expired
 from apps.pki.free_text import free_text, text_faults
@@ -205,7 +206,7 @@ def move_ca(
 def begin_write(*, by: Actor, ca_id: UUID) -> CertificateAuthority:
     """Keep that the POST or DELETE of this CA is about to leave: if its answer is lost, reads decide (INV-22)."""
     ca = _locked(ca_id)
-    ca.write_sent_at, ca.write_attempts = timezone.now(), ca.write_attempts + 1
+    ca.write_sent_at, ca.write_attempts = database_now(), ca.write_attempts + 1
     ca.save(update_fields=["write_sent_at", "write_attempts"])
     action = "ca:deletion_sent" if ca.state == CaState.DELETING else "ca:upload_sent"
     _record(by, action, ca, details={"attempt": ca.write_attempts})

@@ -1,11 +1,12 @@
 """Sending a stored plan, call by call.
 
-A list goes out only over a reading of the same list in the same lease that is a few seconds old at most (INV-10);
-an older one is read again, and if the list is not the one the plan was made from, nothing is sent and the next run
-plans afresh. After each write it is read back and compared as a set. Right before every write the lease is asked for
-again, with room for one whole call, and so is whether writing is allowed. So a list costs three calls in all, the
-rules three: read, write, read back. Rules that Cloudflare has not accepted yet are tried before the first write of
-all (`dry_run.py`), so that a refusal leaves lists and rules as they were.
+A list goes out only over a reading of the same list in the same lease that is a few seconds old at most (INV-10), and
+so do the rules; what is older is read again, and if it is not what the plan was made from, the call is not made. The
+next run plans afresh then; but where somebody edited a rule of ours, which would be written whole over the edit, a
+person decides first. After each write it is read back and compared as a set. Right before every write the lease is
+asked for again, with room for one whole call, and so is whether writing is allowed. So a list costs three calls in
+all, the rules three: read, write, read back. Rules that Cloudflare has not accepted yet are tried before the first
+write of all (`dry_run.py`), so that a refusal leaves lists and rules as they were.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from django.conf import settings
 
 from apps.cloudflare.errors import CloudflareError, NotFoundAtEdge, NotRehearsed, RateLimited, Rejected
 from apps.cloudflare.rules import Ruleset
+from apps.coverage.progress_services import fail_requests
 from apps.errors import PortalError
 from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.holds import hold_on_zone
@@ -29,16 +31,20 @@ from apps.planning.rule import is_ours
 from apps.reconcile.dry_run import calls_of_tries, refused_first, rule_write, try_rules
 from apps.reconcile.edge import EdgeClient, Observation, observed_zone, revision_of, rule_states
 from apps.reconcile.models import Plan, PlanStep
-from apps.reconcile.observe import store_own_rules
+from apps.reconcile.observe import WORKER, store_own_rules
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
 
 
 class Outcome(StrEnum):
-    """APPLIED: all sent and read back. LAGGING: sent, the read-back lags. MOVED: the edge or the lease moved first."""
+    """APPLIED: all sent and read back. LAGGING: sent, the read-back lags. MOVED: the edge moved first.
+
+    EDITED: somebody changed a rule of ours first.
+    """
 
     APPLIED = "applied"
     LAGGING = "lagging"
     MOVED = "moved"
+    EDITED = "edited"
 
 
 class LeaseLost(PortalError):
@@ -47,9 +53,18 @@ class LeaseLost(PortalError):
     category = "conflict"
 
 
-# A list read longer ago than this is read again before it is replaced.
+# What was read longer ago than this is read again before it is written.
 READ_FRESH_S = 5.0
 
+
+# Why a call was not made after all, and what follows.
+WORDS = {
+    Outcome.MOVED: "The edge changed before this call. It was not made; a new plan follows.",
+    Outcome.EDITED: (
+        "Somebody changed a rule of ours before this call, which would have undone that. It was not made. "
+        "Look at Drift, then retry."
+    ),
+}
 
 # Rule writes to try before the plan is sent.
 Tries = Sequence[AddRule | EditRule]
@@ -64,7 +79,8 @@ def calls_of(plan: PurePlan, tries: Tries) -> int:
 class Applier:
     """Applies one plan to one zone under one lease. `observation` is the reading the plan was made from, in this lease.
 
-    `seen` is what the edge showed last of each list, and when on the monotonic clock.
+    `seen` is what the edge showed last of each list, and when on the monotonic clock. `rules_read_at` is when the rules
+    were read, None once a rule was written.
     """
 
     def __init__(
@@ -77,6 +93,7 @@ class Applier:
         self.observation = observation
         self.ruleset: Ruleset | None = observation.ruleset
         self.expected: dict[str, frozenset[str]] = {}
+        self.rules_read_at: float | None = observation.rules_clock
         self.seen = {key: (names, observation.clock) for key, names in observation.zone.lists.items()}
 
     def run(self, stored: Plan, plan: PurePlan, tries: Tries) -> Outcome:
@@ -100,20 +117,25 @@ class Applier:
                 end_step(row, state, ray=error.ray or "", error=error.message)
                 raise
             ray = self.client.last_call.ray if self.client.last_call else ""
-            if outcome is Outcome.MOVED:
-                words = "The edge list changed before this call. Nothing was sent; a new plan follows."
-                end_step(row, PlanStep.State.NOT_STARTED, error=words)
-                end_plan(stored, Plan.State.SUPERSEDED, error=words)
+            if outcome in WORDS:
+                end_step(row, PlanStep.State.NOT_STARTED, error=WORDS[outcome])
+                self._give_way(stored, outcome)
                 return outcome
             if outcome is Outcome.LAGGING:
-                end_step(
-                    row, PlanStep.State.RUNNING, ray=ray or "", error="The read-back still shows the list from before."
-                )
+                what = "lists" if isinstance(step, ReadBackLists) else "rules"
+                words = f"The read-back does not show the {what} as they were sent yet."
+                end_step(row, PlanStep.State.RUNNING, ray=ray or "", error=words)
                 begin_verifying(stored)
                 return outcome
             end_step(row, PlanStep.State.DONE, ray=ray or "")
         end_plan(stored, Plan.State.APPLIED)
         return Outcome.APPLIED
+
+    def _give_way(self, stored: Plan, outcome: Outcome) -> None:
+        words = WORDS[outcome]
+        end_plan(stored, Plan.State.SUPERSEDED if outcome is Outcome.MOVED else Plan.State.DIVERGED, error=words)
+        if outcome is Outcome.EDITED:
+            fail_requests(by=WORKER, request_ids=stored.request_ids, why=f"{stored}: {words}")
 
     def _step(self, step: Step) -> Outcome:
         if isinstance(step, ReplaceList):
@@ -170,7 +192,21 @@ class Applier:
             state, self.observation.read_at, self.ruleset, self.observation.clock, revision_of(self.zone)
         )
 
+    def _rules_moved(self) -> Outcome:
+        """What became of the zone's rules since the plan was made. What a write of ours answers needs no reading."""
+        if self.rules_read_at is None or time.monotonic() - self.rules_read_at <= READ_FRESH_S:
+            return Outcome.APPLIED
+        known, ours = self.ruleset, self._own_rules()
+        self.rules_read_at = time.monotonic()
+        self.ruleset = self.client.rules.entrypoint(self.zone.cloudflare_id)
+        if self._own_rules() != ours:
+            return Outcome.EDITED
+        ids = {ruleset.id if ruleset else None for ruleset in (known, self.ruleset)}
+        return Outcome.MOVED if len(ids) > 1 or rule_states(known) != rule_states(self.ruleset) else Outcome.APPLIED
+
     def _write_rule(self, step: AddRule | EditRule | DeleteRule) -> Outcome:
+        if (moved := self._rules_moved()) is not Outcome.APPLIED:
+            return moved
         self._may_write()
         zone_id, rules = self.zone.cloudflare_id, self.client.rules
         if isinstance(step, AddRule) and self.ruleset is None:
@@ -184,6 +220,7 @@ class Applier:
         else:
             rule_id = step.rule_id or self._rule_id(step.before.ref)
             self.ruleset = rules.delete(zone_id, self._ruleset_id(), rule_id)
+        self.rules_read_at = None
         store_own_rules(self.zone, self.ruleset)
         return Outcome.APPLIED
 

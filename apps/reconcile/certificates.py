@@ -36,6 +36,7 @@ from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, EdgeList, Zone
 from apps.inventory.services import store_ca_write_refusal
+from apps.outbox.clock import database_now
 from apps.outbox.services import Lease, holds
 from apps.reconcile.edge import EdgeClient
 from apps.reconcile.faults import LISTING_LAG, backoff_s
@@ -224,8 +225,8 @@ class CaWriter:
 
 
 def _may_still_show(ca: CertificateAuthority, within: timedelta) -> bool:
-    """Whether a write left so short a time ago that reading on says more than writing again."""
-    return ca.write_sent_at is not None and timezone.now() - ca.write_sent_at < within
+    """Whether a write, perhaps another worker's, left so short a time ago that reading on says more than writing."""
+    return ca.write_sent_at is not None and database_now() - ca.write_sent_at < within
 
 
 def _keep(ca: CertificateAuthority, why: str) -> None:

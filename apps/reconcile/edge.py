@@ -25,8 +25,9 @@ from apps.planning.state import ObservedZone, RuleState
 class Observation:
     """One complete read of a zone: every slot CA's list and the custom rules. Never part of one.
 
-    `read_at` is when it was complete, `clock` when it began, on this process's monotonic clock in seconds. `revision`
-    is the zone's edge revision from before the first call: a reading that a known change overtook is not stored.
+    `read_at` is when it was complete; `clock` and `rules_clock` are when it began, and when its last call began, that
+    for the rules, on this process's monotonic clock in seconds. `revision` is the zone's edge revision from before the
+    first call: a reading that a known change overtook is not stored.
     """
 
     zone: ObservedZone
@@ -34,6 +35,7 @@ class Observation:
     ruleset: Ruleset | None = None
     clock: float = 0.0
     revision: int | None = None
+    rules_clock: float = 0.0
 
 
 class EdgeClient(Client):
@@ -105,8 +107,10 @@ def read_zone(client: EdgeClient, zone: Zone, keys: dict[str, str]) -> Observati
     lists = {
         key: client.associations.read(zone.cloudflare_id, mtls_certificate_id=ca_id) for key, ca_id in keys.items()
     }
+    rules_clock = time.monotonic()
     ruleset = client.rules.entrypoint(zone.cloudflare_id)
-    return Observation(observed_zone(zone.name, lists, ruleset), timezone.now(), ruleset, clock, revision)
+    state = observed_zone(zone.name, lists, ruleset)
+    return Observation(state, timezone.now(), ruleset, clock, revision, rules_clock)
 
 
 def revision_of(zone: Zone) -> int:

@@ -8,15 +8,15 @@ from typing import Any
 
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
-from apps.planning.guards import Removal, confirmations, too_big
+from apps.planning.guards import Removal
 from apps.planning.plan import Plan, ReplaceList
-from apps.planning.rule_limit import over_limit, rules_allowed
-from apps.planning.state import ObservedZone
+from apps.planning.state import DesiredZone, ObservedZone
 from apps.reconcile.labels import named
+from apps.reconcile.last_look import refusals_of, released_pairs
 from apps.reconcile.removals import recent_removals
 
-# What the edge would refuse whoever approves it.
-REFUSED = ("rule_limit", "dry_run")
+# What would be refused whoever approves it.
+REFUSED = ("rule_limit", "dry_run", "unmanaged", "stale_base", "order", "locks_out", "opens")
 
 
 def dry_run_guard(zone: Zone, words: str) -> dict[str, Any]:
@@ -26,19 +26,24 @@ def dry_run_guard(zone: Zone, words: str) -> dict[str, Any]:
 
 
 def zone_guards(
-    zone: Zone, plan: Plan, observed: ObservedZone, earlier: list[Removal], labels: Mapping[str, str]
+    zone: Zone,
+    plan: Plan,
+    desired: DesiredZone,
+    observed: ObservedZone,
+    earlier: list[Removal],
+    labels: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """What the plan of one zone would trip: zone, guard, message, needs, overridable.
+    """What the plan of one zone would trip as things are: zone, guard, message, needs, overridable.
 
-    `earlier` are the removals that the same request makes in the zones before this one; this zone's are added to it,
-    so that a request over many zones is counted as a whole.
+    Asked as right before it is sent, but that nobody has confirmed or overridden anything yet. `earlier` are the
+    removals that the same request makes in the zones before this one; this zone's are added to it, so that a request
+    over many zones is counted as a whole.
     """
-    limits = limits_of(zone)
-    recent = recent_removals(zone, window=limits.window)
+    recent = recent_removals(zone, window=limits_of(zone).window)
     recent = replace(recent, removals=(*recent.removals, *earlier))
-    refusals = confirmations(plan, limits) if _removes(plan) else ()
-    refusals += too_big(plan, limits, recent) + over_limit(plan, observed, rules_allowed(zone.cloudflare_plan))
-    earlier += [Removal(recent.now, zone.name, step.ca, name) for step in _removes(plan) for name in step.removes]
+    refusals = refusals_of(zone, plan, desired, observed, recent, unconfirmed=released_pairs(desired))
+    removing = [step for step in plan.steps if isinstance(step, ReplaceList) and step.removes]
+    earlier += [Removal(recent.now, zone.name, step.ca, name) for step in removing for name in step.removes]
     return [
         {
             "zone": zone.name,
@@ -49,7 +54,3 @@ def zone_guards(
         }
         for row in refusals
     ]
-
-
-def _removes(plan: Plan) -> list[ReplaceList]:
-    return [step for step in plan.steps if isinstance(step, ReplaceList) and step.removes]

@@ -16,12 +16,12 @@ from apps.coverage.selectors import current_plan, desired_zone
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
 from apps.planning.diff import diff
-from apps.planning.guards import Override, Refusal, check, too_big
+from apps.planning.guards import Override, Refusal, too_big
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.plan import ReplaceList
-from apps.planning.rule_limit import over_limit, rules_allowed
 from apps.planning.state import DesiredZone, ObservedZone
 from apps.reconcile.labels import ca_labels, named
+from apps.reconcile.last_look import refusals_of
 from apps.reconcile.observe import WORKER
 from apps.reconcile.plans import store_plan
 from apps.reconcile.removals import recent_removals
@@ -89,17 +89,16 @@ class Gatekeeper:
         return sorted(found, key=lambda row: (-len(row.pairs & leaving), -row.request.pk))
 
     def _check(self, plan: PurePlan, desired: DesiredZone, decisions: list[Decision]) -> tuple[Refusal, ...]:
-        refusals = check(
+        return refusals_of(
+            self.zone,
             plan,
-            self.limits,
-            frozenset((ca, name) for ca, names in desired.releases.items() for name in names),
+            desired,
+            self.observed,
             self.recent,
-            self._overrides(plan, decisions),
             unconfirmed=frozenset(pair for row in decisions if not row.confirmed for pair in row.pairs),
-            observed=self.observed,
+            overrides=self._overrides(plan, decisions),
             decided_by=frozenset(person for row in decisions for person in row.people),
         )
-        return refusals + over_limit(plan, self.observed, rules_allowed(self.zone.cloudflare_plan))
 
     def _overrides(self, plan: PurePlan, decisions: list[Decision]) -> list[Override]:
         """An override counts when each request that removes something has one for the same guard."""

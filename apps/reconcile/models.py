@@ -13,8 +13,9 @@ from apps.inventory.models import Zone
 class Plan(models.Model):
     """One change of one zone, stored with its audit event before the first write. Shown as change <number>.
 
-    OPEN until its outcome is known. VERIFYING: everything was sent, the read-back lags. REFUSED: a guard said no,
-    nothing was sent. SUPERSEDED: the edge moved, or the run was cut off; a later plan goes on from what is read.
+    OPEN until its outcome is known. VERIFYING: a read-back lags, and nothing is sent until it shows what was. APPLIED:
+    every call was made, and a read shows it all. REFUSED: a guard said no, nothing was sent. SUPERSEDED: the edge moved
+    or lagged, or the run was cut off; a later plan goes on from what is read. DIVERGED: a read shows something else.
     """
 
     class State(models.TextChoices):

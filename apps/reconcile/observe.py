@@ -7,9 +7,9 @@ revision are put out of date, and the audit log keeps both lists. Nothing is wri
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F
@@ -35,8 +35,11 @@ from apps.reconcile.history import keep_history
 from apps.reconcile.lock_outs import name_lock_outs
 from apps.reconcile.models import Drift, Plan, PlanStep
 from apps.reconcile.sent import is_under_way, put_out_of_date
+from apps.reconcile.versions import Words, list_versions, rule_versions, words_of
 
 WORKER = Actor.portal("worker")
+# The ref of a rule of ours, and what it says.
+Own = tuple[str, Words]
 
 
 class Overtaken(PortalError):
@@ -64,7 +67,7 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     for key, ca_id in keys.items():
         _store_list(zone, key, ca_id, observed.lists[key], _explained(open_plans, key), observation.read_at)
     EdgeList.objects.filter(zone=zone).exclude(ca_cloudflare_id__in=list(keys.values())).delete()
-    _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
+    _store_rules(zone, observed, open_plans, observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
     notice_other_installation(zone, observed.rules)
     keep_history(zone, observed, keys, observation.read_at)
@@ -90,17 +93,18 @@ def _unfinished(zone: Zone, observed: ObservedZone) -> frozenset[str]:
 
 def _explained(plans: list[Plan], key: str) -> list[frozenset[str]]:
     """The lists that open plans of ours may leave behind for this CA."""
-    found = []
+    return [names for plan in plans for names in list_versions(plan.document.get("steps", ())).get(key, ())]
+
+
+def _rules_explained(plans: list[Plan], before: list[Own], after: list[Own]) -> bool:
+    """Whether every rule of ours that differs is as an open plan may leave it behind."""
+    left: dict[str, list[Words | None]] = {}
     for plan in plans:
-        for step in plan.document.get("steps", []):
-            if step["kind"] == "replace_list" and step["ca"] == key:
-                found += [frozenset(step["before"]), frozenset(step["after"])]
-    return found
-
-
-def _rules_explained(plans: list[Plan]) -> bool:
-    kinds = {step["kind"] for plan in plans for step in plan.document.get("steps", [])}
-    return bool(kinds & {"add_rule", "edit_rule", "delete_rule"})
+        for ref, versions in rule_versions(plan.document.get("steps", ())).items():
+            left.setdefault(ref, []).extend(versions)
+    then, now = dict(before), dict(after)
+    changed = {ref for ref in {*then, *now} if then.get(ref) != now.get(ref)}
+    return bool(left) and all(now.get(ref) in left.get(ref, ()) for ref in changed)
 
 
 def _store_list(
@@ -147,23 +151,23 @@ def _tell_foreign_list(zone: Zone, key: str, ca_id: str, before: frozenset[str],
         notice_foreign_writer(zone)
 
 
-def _store_rules(zone: Zone, observed: ObservedZone, explained: bool, read_at: datetime) -> None:
+def _store_rules(zone: Zone, observed: ObservedZone, open_plans: list[Plan], read_at: datetime) -> None:
     fresh = [asdict(rule) for rule in observed.rules]
     values = {"ruleset_id": observed.ruleset_id or "", "version": observed.ruleset_version or "", "rules": fresh}
     row = EdgeRules.objects.select_for_update().filter(zone=zone).first()
     if row is None:
         EdgeRules.objects.create(zone=zone, read_at=read_at, changed_at=read_at, **values)
         return
-    before, after = _own_rules(row.rules), _own_rules(fresh)
+    before, after = _own_rules([RuleState(**rule) for rule in row.rules]), _own_rules(observed.rules)
     if before != after:
         row.changed_at = read_at
         _bump(zone)
-        if not explained:
+        if not _rules_explained(open_plans, before, after):
             row.foreign_revision += 1
             subject = ("zone", zone.pk, zone.name)
             record(
                 by=WORKER, action="edge:rule_changed_outside", subject=subject, account=zone.account_id, zone=zone.name,
-                before={"rules": before}, after={"rules": after},
+                before={"rules": _named(before)}, after={"rules": _named(after)},
             )  # fmt: skip
     row.ruleset_id, row.version, row.rules, row.read_at = *values.values(), read_at
     row.save()
@@ -182,9 +186,16 @@ def store_own_rules(zone: Zone, ruleset: Ruleset | None) -> None:
     )
 
 
-def _own_rules(rules: list[dict[str, Any]]) -> list[dict[str, object]]:
-    kept = ("ref", "action", "expression", "enabled")
-    return [{name: rule[name] for name in kept} for rule in rules if is_ours(RuleState(**rule))]
+def _own_rules(rules: Iterable[RuleState]) -> list[Own]:
+    """Our rules in the order of evaluation."""
+    return [(rule.ref, words_of(rule)) for rule in rules if is_ours(rule)]
+
+
+def _named(rules: list[Own]) -> list[dict[str, object]]:
+    return [
+        {"ref": ref, "action": action, "expression": expression, "enabled": enabled}
+        for ref, (action, expression, enabled) in rules
+    ]
 
 
 def revision_key(zone: Zone, part: str) -> str:

@@ -14,6 +14,7 @@ from apps.coverage.models import CoverageRequest
 from apps.coverage.moves import lock_in_flight
 from apps.coverage.overrides import give_back_overrides
 from apps.inventory.models import Account, Zone
+from apps.outbox.clock import database_now
 from apps.planning.guards import Refusal
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.labels import ca_labels, named
@@ -76,13 +77,13 @@ def start_step(step: PlanStep) -> None:
     """
     if step.position == 1 and not lock_in_flight(step.plan.request_ids):
         raise CalledOff(f"A request of {step.plan} was called off. Nothing was sent; a new plan follows.")
-    step.state, step.started_at = PlanStep.State.RUNNING, timezone.now()
+    step.state, step.started_at = PlanStep.State.RUNNING, database_now()
     step.save(update_fields=["state", "started_at"])
 
 
 @transaction.atomic
 def end_step(step: PlanStep, state: str, *, ray: str = "", error: str = "") -> None:
-    step.state, step.ray, step.error, step.finished_at = state, ray, error, timezone.now()
+    step.state, step.ray, step.error, step.finished_at = state, ray, error, database_now()
     step.save(update_fields=["state", "ray", "error", "finished_at"])
 
 
@@ -105,9 +106,14 @@ def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
 
 @transaction.atomic
 def begin_verifying(plan: Plan) -> None:
-    """Everything was sent; the edge still shows the list from before. Later runs read until it agrees."""
-    plan.state, plan.verify_until = Plan.State.VERIFYING, timezone.now() + VERIFY_FOR
+    """The edge does not show yet what was sent. Later runs read until it does; nothing is sent meanwhile."""
+    plan.state, plan.verify_until = Plan.State.VERIFYING, database_now() + VERIFY_FOR
     plan.save(update_fields=["state", "verify_until"])
+
+
+def may_lag(plan: Plan) -> bool:
+    """Whether the time that the edge may lag behind this plan's writes is not over yet."""
+    return plan.verify_until is not None and database_now() < plan.verify_until
 
 
 def _record(plan: Plan, action: str, **more: object) -> None:

@@ -35,10 +35,11 @@ def request_document(
     zones, effects, guards = [], [], []
     earlier: list[Removal] = []
     for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
-        plan = diff(desired_with(zone, request), state, heal=False)
+        desired = desired_with(zone, request)
+        plan = diff(desired, state, heal=False)
         trial = trials.get(zone)
         zones.append({**_zone_document(zone, plan, labels), "dry_run": trial.to_dict() if trial else None})
-        guards += zone_guards(zone, plan, state, earlier, labels)
+        guards += zone_guards(zone, plan, desired, state, earlier, labels)
         guards += [dry_run_guard(zone, trial.reason)] if trial and trial.outcome == TRIAL_REFUSED else []
         effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
     leaving = sum(effect["operation"] == "dissociate" for effect in effects)

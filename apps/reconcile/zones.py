@@ -7,7 +7,6 @@ from uuid import UUID
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from apps.cloudflare.errors import CloudflareError
 from apps.coverage.models import Kind
@@ -34,7 +33,9 @@ from apps.reconcile.healing import healing_plan
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.plans import end_plan, store_plan
+from apps.reconcile.unanswered import gives_up
 from apps.reconcile.vanished import end_vanished
+from apps.reconcile.verifying import close_cut_off, still_verifying
 
 log = structlog.get_logger(__name__)
 
@@ -89,11 +90,11 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     observation = read_zone(client, zone, keys)
     # Stored while the plan is open still: what it sent and a lag hid until now is ours, not a foreign change.
     store_observation(zone, observation, keys)
-    if _still_verifying(zone, observation):
+    if still_verifying(zone, observation.zone):
         # Waiting for the edge is no failure: `verify_until` ends it, not a count of attempts.
         settle(lease, next_in_s=VERIFY_AGAIN_S)
         return
-    _close_open_plans(zone)
+    close_cut_off(zone)
     if hold_on_zone(zone.pk):
         settle(lease, next_in_s=_next_in_s(zone))
         return
@@ -129,6 +130,9 @@ def _send(
         settle(lease, next_in_s=_next_in_s(zone))
         return
     requests = list(admitted.requests)
+    if gives_up(zone, plan, requests):
+        settle(lease, next_in_s=0.0)
+        return
     tries = tries_before_sending(plan, zone, requests)
     client.gate.reserve(calls_of(plan, tries))
     with transaction.atomic():
@@ -144,35 +148,10 @@ def _send(
         settle(lease, next_in_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0)
 
 
-def _still_verifying(zone: Zone, observation: Observation) -> bool:
-    """Whether a sent list is still not to be seen, within the time a lag may take. Past it the plan has diverged."""
-    waiting = False
-    for plan in Plan.objects.filter(zone=zone, state=Plan.State.VERIFYING):
-        done = list(plan.steps.filter(kind="replace_list", state=PlanStep.State.DONE))
-        sent = {step.document["ca"]: frozenset(step.document["after"]) for step in done}
-        before = {step.document["ca"]: frozenset(step.document["before"]) for step in reversed(done)}
-        seen = {key: observation.zone.lists.get(key) for key in sent}
-        if seen == sent:
-            end_plan(plan, Plan.State.APPLIED)
-        elif any(names not in {sent[key], before[key]} for key, names in seen.items()):
-            # No lag shows a list that never was: somebody changed it right after us, and waiting would help nobody.
-            words = "The list was changed outside right after it was sent. The next plan goes on from what is read."
-            end_plan(plan, Plan.State.SUPERSEDED, error=words)
-        elif plan.verify_until and timezone.now() < plan.verify_until:
-            waiting = True
-        else:
-            words = "The edge does not show what was sent, and the time a lag may take is over."
-            end_plan(plan, Plan.State.DIVERGED, error=words)
-            fail_requests(by=WORKER, request_ids=plan.request_ids, why=f"{plan}: {words}")
-    return waiting
-
-
-def _close_open_plans(zone: Zone) -> None:
-    """A plan left open by a run that was cut off: what it reached is read already, the rest is planned afresh."""
-    for plan in Plan.objects.filter(zone=zone, state=Plan.State.APPLYING):
-        end_plan(
-            plan, Plan.State.SUPERSEDED, error="The run was cut off. The next plan goes on from what the edge shows."
-        )
+def _may_be_done(plan: Plan, error: PortalError) -> bool:
+    """Whether the call that failed may have had its effect, so that a read decides. A dry run never has one."""
+    lost = isinstance(error, CloudflareError) and error.outcome == "unknown"
+    return lost and plan.steps.exclude(state=PlanStep.State.NOT_STARTED).exists()
 
 
 def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:
@@ -181,12 +160,11 @@ def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:
     store_zone_failure(zone=zone, error=error.message)
     if how.token_broken:
         store_account_failure(account=zone.account, error=error.message, token_broken=True)
-    open_plans = list(Plan.objects.filter(zone=zone, state=Plan.State.APPLYING))
-    unknown = isinstance(error, CloudflareError) and error.outcome == "unknown"
-    if how.park and open_plans and not unknown:
-        for plan in open_plans:
-            end_plan(plan, Plan.State.FAILED, error=error.message)
-            fail_requests(by=WORKER, request_ids=plan.request_ids, why=error.message)
+    if how.park:
+        for plan in Plan.objects.filter(zone=zone, state=Plan.State.APPLYING):
+            if not _may_be_done(plan, error):
+                end_plan(plan, Plan.State.FAILED, error=error.message)
+                fail_requests(by=WORKER, request_ids=plan.request_ids, why=error.message)
     if isinstance(error, Unsafe):
         fail_requests(by=WORKER, request_ids=[r.pk for r in in_flight_requests(zone)], why=error.message)
     try_again(lease, how, error)

@@ -53,6 +53,7 @@ LABELS = {
     "deleted_lag_s": "A deleted row is still seen for (s)",
     "in_use_status": "Status for a CA in use",
     "association_lag_s": "A read shows the old list for (s)",
+    "rules_lag_s": "A read shows the old rules for (s)",
     "edge_lag_s": "Clients meet the old list for (s)",
     "hostname_order": "Order of hostnames",
     "hostname_case": "Upper case in hostnames",

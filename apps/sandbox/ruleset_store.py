@@ -102,5 +102,11 @@ def versions_of(db: sqlite3.Connection, ruleset: Ruleset) -> list[dict[str, Any]
     return [json.loads(row["document"]) for row in db.execute(statement, (ruleset.id,))]
 
 
+def as_of(db: sqlite3.Connection, ruleset: Ruleset, moment: datetime) -> Ruleset | None:
+    """The newest version that was kept by then; None when the first came later."""
+    kept = [item for item in versions_of(db, ruleset) if item["last_updated"] <= microseconds(moment)]
+    return Ruleset(**{**kept[-1], "zone_id": ruleset.zone_id, "version": int(kept[-1]["version"])}) if kept else None
+
+
 def _from(row: sqlite3.Row) -> Ruleset:
     return Ruleset(**{**dict(row), "rules": json.loads(row["rules"])})

@@ -5,6 +5,7 @@ Last writer wins: there are no preconditions. A dry run takes the same path and 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from apps.sandbox import errors, ruleset_store
@@ -36,7 +37,7 @@ def create_ruleset(call: Call) -> Reply:
 
 
 def get_ruleset(call: Call) -> Reply:
-    return shown(call, wanted(call))
+    return shown(call, _lagging(call, wanted(call)))
 
 
 def put_ruleset(call: Call) -> Reply:
@@ -49,7 +50,7 @@ def delete_ruleset(call: Call) -> Reply:
 
 
 def get_entry_point(call: Call) -> Reply:
-    return shown(call, _entry_point(call))
+    return shown(call, _lagging(call, _entry_point(call)))
 
 
 def put_entry_point(call: Call) -> Reply:
@@ -89,6 +90,17 @@ def _entry_point(call: Call) -> Ruleset:
     if ruleset is None:
         raise errors.no_entry_point(phase)
     return ruleset
+
+
+def _lagging(call: Call, ruleset: Ruleset) -> Ruleset:
+    """The ruleset as it was `rules_lag_s` ago. Raises ApiError 404 when it was not there yet."""
+    if not call.switches.rules_lag_s:
+        return ruleset
+    moment = call.now - timedelta(seconds=call.switches.rules_lag_s)
+    found = ruleset_store.as_of(call.db, ruleset, moment)
+    if found is None:
+        raise errors.no_entry_point(ruleset.phase)
+    return found
 
 
 def _phase(call: Call) -> str:

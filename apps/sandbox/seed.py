@@ -61,8 +61,9 @@ def seed(store: Store) -> SeedResult | None:
             zone = db.execute("SELECT * FROM zones WHERE id = ?", (ids[name],)).fetchone()
             association_store.replace_list(db, zone, legacy_id, hostnames)
         ruleset = ruleset_store.Ruleset(ids["northwind.example"], ruleset_store.CUSTOM_RULES)
-        ruleset.rules = [build_rule(OTHER_TEAMS_RULE, "/rules/0", before=None, now=now)]
-        ruleset_store.save(db, ruleset, Switches(), now)
+        written = now - timedelta(days=30)
+        ruleset.rules = [build_rule(OTHER_TEAMS_RULE, "/rules/0", before=None, now=written)]
+        ruleset_store.save(db, ruleset, Switches(), written)
         token_id, token = create_token(db, account_id=account_id, name="BYOCA Portal", now=now)
     return SeedResult(account_id, token_id, token, ids)
 

@@ -56,6 +56,7 @@ class ZoneSwitches:
     """Hostname associations, custom rules and the data plane. `max_hostnames` 0 means no limit."""
 
     association_lag_s: int = 0
+    rules_lag_s: int = 0
     edge_lag_s: int = 0
     hostname_order: str = "kept"
     hostname_case: str = "lowered"
@@ -92,11 +93,14 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "unknown_certificate": ("1472", "1415", "accepted"),
     "omitted_hostnames": ("refused", "cleared"),
 }
-LAGS = "association_lag_s list_lag_s delete_refused_s deleted_lag_s edge_lag_s audit_lag_s"
 # `realistic` is what third parties saw on live accounts; the default plays an instant edge.
 PROFILES: dict[str, dict[str, object]] = {
     "instant": dict.fromkeys(
-        ("association_lag_s", "list_lag_s", "delete_refused_s", "deleted_lag_s", "edge_lag_s", "audit_lag_s"), 0
+        (
+            *("association_lag_s", "rules_lag_s", "list_lag_s", "delete_refused_s", "deleted_lag_s", "edge_lag_s"),
+            "audit_lag_s",
+        ),
+        0,
     ),
     "realistic": {
         "association_lag_s": 3,

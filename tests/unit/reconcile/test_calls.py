@@ -202,6 +202,71 @@ def test_a_list_read_too_long_ago_is_read_again_before_it_is_replaced(
     assert edge.hostnames("northwind.example", ca_id) == ["foreign.northwind.example"]
 
 
+def test_rules_read_too_long_ago_are_read_again_before_the_first_is_written(
+    edge: SandboxProcess, account: Account, cas: list[CertificateAuthority], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lists take a while; meanwhile somebody edits our rule by hand."""
+    zone = zone_named(account)
+    approved(cas[:1], "first.northwind.example")
+    again(zone)
+    ours = next(rule["ref"] for rule in edge.rules("northwind.example") if rule["ref"].startswith("byoca-"))
+    (request,) = approved(cas[:1], "second.northwind.example")
+    monkeypatch.setattr(apply, "READ_FRESH_S", -1.0)
+    read_back = apply.Applier._read_back_lists
+
+    def then_edited(*args: Any) -> apply.Outcome:
+        edge.edit_rule("northwind.example", ours, action="log")
+        return read_back(*args)
+
+    monkeypatch.setattr(apply.Applier, "_read_back_lists", then_edited)
+    since = last_seq(edge)
+    again(zone)
+    assert calls(edge, since).keys() <= {"GET lists", "PUT lists", "GET rules"}
+    plan = Plan.objects.filter(zone=zone).order_by("number").last()
+    assert plan
+    assert plan.state == "diverged"
+    assert plan.steps.get(kind="edit_rule").error.startswith("Somebody changed a rule of ours before this call")
+    monkeypatch.setattr(apply.Applier, "_read_back_lists", read_back)
+    again(zone)
+    assert [r["action"] for r in edge.rules("northwind.example") if r["ref"] == ours] == ["log"], "not written over"
+    assert AuditEvent.objects.filter(action="edge:rule_changed_outside").count() == 1
+    request.refresh_from_db()
+    assert (request.state, request.state_reason.startswith("Change ")) == ("failed", True)
+
+
+def test_rules_of_others_that_changed_meanwhile_are_planned_with_afresh(
+    edge: SandboxProcess, account: Account, cas: list[CertificateAuthority], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone = zone_named(account)
+    (request,) = approved(cas[:1], "beside.northwind.example")
+    monkeypatch.setattr(apply, "READ_FRESH_S", -1.0)
+    read_back = apply.Applier._read_back_lists
+
+    def then_edited(*args: Any) -> apply.Outcome:
+        edge.edit_rule("northwind.example", "appsec-wp-login", description="Edited by its owner")
+        return read_back(*args)
+
+    monkeypatch.setattr(apply.Applier, "_read_back_lists", then_edited)
+    again(zone)
+    assert Plan.objects.get(zone=zone).state == "superseded"
+    monkeypatch.setattr(apply.Applier, "_read_back_lists", read_back)
+    again(zone)
+    request.refresh_from_db()
+    assert request.state == "done"
+
+
+@pytest.mark.parametrize("mode", ["block", "log"])
+def test_rules_that_nobody_changed_meanwhile_are_written_after_one_more_reading(
+    edge: SandboxProcess, account: Account, cas: list[CertificateAuthority], monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    approved(cas, "slow.northwind.example", mode=mode)
+    monkeypatch.setattr(apply, "READ_FRESH_S", -1.0)
+    since = last_seq(edge)
+    again(zone_named(account))
+    assert (calls(edge, since)["GET rules"], calls(edge, since)["POST rules"]) == (3, 1)
+    assert Plan.objects.get(zone=zone_named(account)).state == "applied"
+
+
 def test_what_the_budget_holds_back_is_postponed_and_no_failure(
     edge: SandboxProcess, account: Account, cas: list[CertificateAuthority]
 ) -> None:

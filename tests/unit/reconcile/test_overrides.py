@@ -346,8 +346,8 @@ def test_a_zone_without_room_for_a_rule_is_refused_before_its_first_call(
 ) -> None:
     ca = covered(world, "Leaving", MANY[0])
     room = len(world.edge.rules(ZONE))
-    for module in ("gatekeeping", "forecast"):
-        monkeypatch.setattr(f"apps.reconcile.{module}.rules_allowed", lambda plan: room if "Enterprise" in plan else 0)
+    allowed = "apps.reconcile.last_look.rules_allowed"
+    monkeypatch.setattr(allowed, lambda plan: room if "Enterprise" in plan else 0)
     request = world.ask(ca, MANY[1])
     assert f"its Cloudflare plan allows {room}" in " ".join(document(request)["warnings"])
     leaving = world.ask(ca, MANY[0], kind="uncover")

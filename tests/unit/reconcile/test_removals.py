@@ -36,7 +36,7 @@ def sent(zone: Zone, before: set[str], after: set[str], *, hours_ago: float, sta
     plan = Plan.objects.create(number=number, zone=zone, state=Plan.State.APPLIED, digest="", base="", document={})
     PlanStep.objects.create(
         plan=plan, position=1, kind=step.kind, summary=step.summary(), document=step.to_dict(), state=state,
-        finished_at=timezone.now() - timedelta(hours=hours_ago),
+        started_at=timezone.now() - timedelta(hours=hours_ago),
     )  # fmt: skip
 
 

@@ -75,6 +75,27 @@ def test_a_read_lags_behind_every_write(edge: Edge) -> None:
     assert edge.state()["zones"][1]["lists"][edge.legacy_ca()] == [ONE, TWO]
 
 
+def test_rules_are_read_as_they_were(edge: Edge) -> None:
+    """A first rule of a zone without any is not there yet, and an edited one shows what it said before."""
+    path = f"{edge.lists('northwind-pay.example').rpartition('/certificate')[0]}/rulesets"
+    entry = f"{path}/phases/http_request_firewall_custom/entrypoint"
+    rule = {"ref": "one", "action": "log", "expression": 'http.host eq "a.northwind-pay.example"'}
+    switch(edge, rules_lag_s=30)
+    sent = {"name": "x", "kind": "zone", "phase": "http_request_firewall_custom", "rules": [rule]}
+    made = edge.call("POST", path, sent)[1]["result"]
+    edge.clock.advance(20)
+    changed = {**rule, "action": "block"}
+    answer = edge.call("PATCH", f"{path}/{made['id']}/rules/{made['rules'][0]['id']}", changed)[1]["result"]
+    assert answer["rules"][0]["action"] == "block", "the answer of a write does not lag"
+    assert edge.call("GET", entry)[0] == 404
+    edge.clock.advance(10)
+    seen = edge.call("GET", entry)[1]["result"]
+    assert (seen["version"], [row["action"] for row in seen["rules"]]) == ("1", ["log"])
+    edge.clock.advance(20)
+    for address in (entry, f"{path}/{made['id']}"):
+        assert [row["action"] for row in edge.call("GET", address)[1]["result"]["rules"]] == ["block"]
+
+
 def test_versions_nobody_can_lag_behind_are_forgotten(edge: Edge) -> None:
     for _ in range(5):
         put(edge, ONE)
