@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
-from tests.faults.model.calls import CA, UPLOAD, Call, History
+from tests.faults.model.calls import CA, UPLOAD, History
 from tests.faults.model.intent import IN_FLIGHT, Intent
 from tests.faults.model.lists import lists, overlaps
 from tests.faults.model.rules import rules
@@ -81,4 +81,4 @@ def _chain(events: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-__all__ = ["Call", "History", "violations"]
+__all__ = ["History", "Intent", "violations"]
