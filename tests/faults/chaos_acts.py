@@ -21,7 +21,7 @@ from tests.faults.driver import Driver, Refused
 FAULTS: list[str | dict[str, Any]] = [
     *[{"fault": "status", "status": status} for status in (500, 502, 503, 504, 520, 524)],
     "timeout", "reset", "close", "truncated_json", "truncated_body", "chunked_cut", "malformed_json", "null_body",
-    "missing_result", "duplicate_keys", "wrong_types", "not_success", {"fault": "trickle", "bytes_per_s": 20},
+    "missing_result", "duplicate_keys", "wrong_types", "not_success", {"fault": "trickle", "bytes_per_s": 5},
     {"fault": "rate_limited", "retry_after": "2", "seconds": 2}, {"fault": "refuse", "seconds": 1},
     {"fault": "delay", "ms": 1500},
 ]  # fmt: skip
