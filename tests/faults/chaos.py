@@ -11,8 +11,9 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import count
 
 import httpx
 import psycopg
@@ -58,26 +59,31 @@ class Chaos:
         """Play for so long, make peace, and return what is wrong: nothing, for a good portal."""
         self.acts.set_up()
         until = time.monotonic() + seconds
-        sequence = random.Random(self.seed)
-        weights, acts = [weight for weight, _ in self.choice], [act for _, act in self.choice]
-        number = 0
-        while time.monotonic() < until:
-            number += 1
-            act, pause = sequence.choices(acts, weights)[0], sequence.uniform(0, 0.15)
-            self.acts.random = random.Random(f"{self.seed}:{number}")
-            self._play(act)
+        for act, pause, drawn in self.draws():
+            if time.monotonic() > until:
+                break
+            self.acts.random = drawn
+            self.play(act)
             time.sleep(pause)
         found = Peace(self.driver, self.acts).wrong()
-        found += [f"{words} ({count} times)" for words, count in self.wrong.items()]
+        found += [f"{words} ({times} times)" for words, times in self.wrong.items()]
         if seconds >= LONG_S:
             found += [f"{name} never succeeded" for name in sorted(self._names() - set(self.succeeded))]
         return found
 
+    def draws(self) -> Iterator[tuple[Callable[[], bool], float, random.Random]]:
+        """Without end: an act, the pause after it in seconds, and what it draws from. A seed always draws the same."""
+        sequence = random.Random(self.seed)
+        weights, acts = [weight for weight, _ in self.choice], [act for _, act in self.choice]
+        for number in count(1):
+            act = sequence.choices(acts, weights)[0]
+            yield act, sequence.uniform(0, 0.15), random.Random(f"{self.seed}:{number}")
+
     def counts(self) -> str:
         """Each act: how often it did something, of how often it was played."""
-        return ", ".join(f"{name} {self.succeeded[name]}/{count}" for name, count in sorted(self.played.items()))
+        return ", ".join(f"{name} {self.succeeded[name]}/{times}" for name, times in sorted(self.played.items()))
 
-    def _play(self, act: Callable[[], bool]) -> None:
+    def play(self, act: Callable[[], bool]) -> None:
         name = act.__name__
         self.played[name] += 1
         try:

@@ -44,9 +44,8 @@ def _of_lists(history: History, intent: Intent, zone: dict[str, Any]) -> list[st
                 continue
             there, wanted = name in zone["lists"].get(ca_id, []), words == {"approved"}
             if there is not wanted:
-                found.append(
-                    f"{name} is {'on' if there else 'not on'} the list of {ca_id}, and {set(words)} was decided"
-                )
+                decided = "approved" if wanted else "released, or never approved"
+                found.append(f"{name} is {decided}, and {'on' if there else 'not on'} the list of {ca_id}")
     return found
 
 

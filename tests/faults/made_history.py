@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -121,8 +120,11 @@ class Made:
         """The first call of the portal of this kind."""
         return next(r for r in self.calls if (r["method"], r["path"], r["token_id"]) == (method, path, "ours"))
 
-    def found(self, tokens: Iterable[str] = ("ours",)) -> list[str]:
-        return violations(self.audit, History(self.calls, tokens, ZONES, self.restarts, self.lags))
+    def history(self) -> History:
+        return History(self.calls, {"ours"}, ZONES, self.restarts, self.lags)
+
+    def found(self) -> list[str]:
+        return violations(self.audit, self.history())
 
 
 def at(second: float) -> str:
