@@ -9,6 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import CaState
 from apps.cloudflare.errors import CloudflareError
 from apps.coverage.models import Kind
 from apps.coverage.overrides import use_overrides
@@ -45,8 +47,9 @@ def run_zone(zone_id: UUID) -> None:
     lease = claim(kind="zone", subject_id=zone_id, worker=this_process(), lease_s=settings.BYOCA_LEASE_S)
     if lease is None:
         return
-    zone = Zone.objects.select_related("account").filter(pk=zone_id, vanished_at=None).first()
-    if zone is None:
+    zone = Zone.objects.select_related("account").get(pk=zone_id)
+    if zone.vanished_at is not None:
+        _give_up(zone, f"Cloudflare no longer lists {zone.name}. Once it is listed again, retry.")
         park(lease, reason="Cloudflare no longer lists this zone. Its history stays readable.")
         return
     if lease.attempts > PARK_AFTER_ATTEMPTS * 2:
@@ -92,6 +95,8 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         settle(lease, next_in_s=VERIFY_AGAIN_S)
         return
     _close_open_plans(zone)
+    for ca in CertificateAuthority.objects.filter(account=zone.account, state=CaState.GONE):
+        _give_up(zone, f"{ca.name} is gone: {ca.state_reason} Cover the hostnames with another CA.", of=ca)
     if hold_on_zone(zone.pk):
         settle(lease, next_in_s=_next_in_s(zone))
         return
@@ -171,6 +176,12 @@ def _close_open_plans(zone: Zone) -> None:
         end_plan(
             plan, Plan.State.SUPERSEDED, error="The run was cut off. The next plan goes on from what the edge shows."
         )
+
+
+def _give_up(zone: Zone, why: str, of: CertificateAuthority | None = None) -> None:
+    """Requests of a zone, or those of one CA in it, that nothing can be sent for until a person acts."""
+    found = [request.pk for request in in_flight_requests(zone) if of is None or request.ca_id == of.pk]
+    fail_requests(by=WORKER, request_ids=found, why=why)
 
 
 def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:

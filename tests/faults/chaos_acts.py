@@ -103,8 +103,8 @@ class Acts:
 
     def stop_writes(self) -> bool:
         body = {"scope": "everything", "reason": "Chaos"}
-        if self.random.random() < 0.5:
-            zones = [row["id"] for row in self.driver.zones()]
+        zones = [row["id"] for row in self.driver.zones()]
+        if zones and self.random.random() < 0.5:
             body = {"scope": "zone", "zone": self.random.choice(zones), "reason": "Chaos"}
         self.driver.send("/stops/", body, "engineer")
         return True

@@ -101,7 +101,8 @@ class World:
     def clear(self) -> None:
         """Take this test's hostnames and rules off the edge."""
         self.edge.switch(down=False)
-        for ca in CertificateAuthority.objects.filter(account=self.account).exclude(cloudflare_id=""):
+        there = CertificateAuthority.objects.filter(account=self.account).exclude(state=CaState.GONE)
+        for ca in there.exclude(cloudflare_id=""):
             for name in self.edge.zones:
                 self.edge.edit(name, ca.cloudflare_id, [])
                 for rule in self.edge.rules(name):
