@@ -94,8 +94,8 @@ class Chaos:
         except Refused as refused:
             if refused.status not in EXPECTED | BESIDES.get(name, set()):
                 self.wrong[f"{name}: {refused}"] += 1
-        except AssertionError as error:
-            self.wrong[f"{name}: {error}"] += 1
+        except Exception as error:
+            self.wrong[f"{name}: {type(error).__name__}: {error}"] += 1
 
     def _names(self) -> set[str]:
         """The acts that this portal can be played."""

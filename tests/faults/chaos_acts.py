@@ -49,7 +49,6 @@ class Acts:
         self.roots: dict[str, Made] = {}
         self.zones: list[str] = []
         self.token_is_lost = False
-        self.zone_is_gone = False
 
     def set_up(self) -> None:
         self.driver.edge.switch(quota=50)
@@ -213,14 +212,12 @@ class Acts:
         if self.zone_is_gone:
             return False
         self.driver.edge.remove_zone(PASSING)
-        self.zone_is_gone = True
         return True
 
     def zone_returns(self) -> bool:
         if not self.zone_is_gone:
             return False
         self.driver.edge.add_zone(PASSING)
-        self.zone_is_gone = False
         return True
 
     # The portal's parts
@@ -273,6 +270,10 @@ class Acts:
             return False
         self.driver.portal.cut_connections()
         return True
+
+    @property
+    def zone_is_gone(self) -> bool:
+        return PASSING not in {zone["name"] for zone in self.driver.edge.state()["zones"]}
 
     def requests(self, state: str) -> list[dict[str, Any]]:
         return list(self.driver.get(f"/requests/?state={state}&page_size=100")["results"])

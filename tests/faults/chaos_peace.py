@@ -70,21 +70,22 @@ class Peace:
         return [f"it rests and still writes: {row['method']} {row['path']}" for row in writes]
 
     def _unsteady(self) -> list[str]:
-        found = [f"request {row['id']} is {state}" for state in OPEN for row in self._open(state)]
-        rows = self.driver.get("/associations/?page_size=500")["results"]
-        moving = {"queued", "pushing", "removing"}
-        found += [f"{row['hostname']} is {c['state']}" for row in rows for c in row["cells"] if c["state"] in moving]
-        found += [
-            f"{row['name']} fails since {row['failing_since']}" for row in self.driver.zones() if row["failing_since"]
-        ]
+        """What is on its way. What waits for a person's own decision, an override or a CA that failed, is not."""
         cas = self.driver.get("/cas/?page_size=100")["results"]
-        found += [f"CA {ca['name']} is {ca['state']}" for ca in cas if ca["state"] in {"queued", "pushing", "deleting"}]
+        found = [f"CA {ca['name']} is {ca['state']}" for ca in cas if ca["state"] in {"queued", "pushing", "deleting"}]
+        failed = {ca["id"] for ca in cas if ca["state"] == "failed"}
+        waiting: set[str] = set()
+        for row in [self.driver.request(row) for state in OPEN for row in self.acts.requests(state)]:
+            if row["needs_override"] or row["ca"]["id"] in failed:
+                waiting |= {each["hostname"] for each in row["hostnames"]}
+            else:
+                found.append(f"request {row['id']} is {row['state']}")
+        for row in self.driver.get("/associations/?page_size=500")["results"]:
+            moving = [c["state"] for c in row["cells"] if c["state"] in {"queued", "pushing", "removing"}]
+            found += [f"{row['hostname']} is {state}" for state in moving if row["hostname"] not in waiting]
+        zones = [zone for zone in self.driver.zones() if zone["failing_since"]]
+        found += [f"{zone['name']} fails since {zone['failing_since']}" for zone in zones]
         return found + [f"stopped: {stop['reason']}" for stop in self.driver.get("/stops/")["results"]]
-
-    def _open(self, state: str) -> list[dict[str, object]]:
-        """What is open without waiting for a person: an override is one's own decision."""
-        rows = self.acts.requests(state)
-        return [row for row in rows if not self.driver.request(row)["needs_override"]]
 
     def _wrong(self) -> list[str]:
         """Open plans, parked or failed without a reason, a slot twice."""

@@ -59,7 +59,7 @@ def test_an_act_that_cannot_be_played_is_named_and_a_part_that_is_down_is_not() 
     chaos.play(unreachable)
     assert not chaos.wrong
     chaos.play(hopeless)
-    assert list(chaos.wrong) == ["hopeless: the worker never came back"]
+    assert list(chaos.wrong) == ["hopeless: AssertionError: the worker never came back"]
 
 
 class World:
