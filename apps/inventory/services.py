@@ -198,8 +198,9 @@ def _store_zones(by: Actor, account: Account, listed: list[ZoneRecord], now: dat
         zone.name, zone.status, zone.paused, zone.cloudflare_plan, zone.vanished_at = after
         if zone._state.adding or before != after:
             zone.save()
+    # A token without Zone Read is answered with an empty list: that proves of no zone that it is gone.
     gone = [zone for key, zone in known.items() if key not in {row.id for row in listed} and not zone.vanished_at]
-    for zone in gone:
+    for zone in gone if listed else ():
         zone.vanished_at = now
         zone.save(update_fields=["vanished_at"])
         subject = ("zone", zone.pk, zone.name)

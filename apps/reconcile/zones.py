@@ -8,6 +8,8 @@ import structlog
 from django.conf import settings
 from django.db import transaction
 
+from apps.authorities.models import CertificateAuthority
+from apps.authorities.states import CaState
 from apps.cloudflare.errors import CloudflareError
 from apps.coverage.models import Kind
 from apps.coverage.overrides import use_overrides
@@ -95,6 +97,8 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         settle(lease, next_in_s=VERIFY_AGAIN_S)
         return
     close_cut_off(zone)
+    for ca in CertificateAuthority.objects.filter(account=zone.account, state=CaState.GONE):
+        _give_up(zone, ca)
     if hold_on_zone(zone.pk):
         settle(lease, next_in_s=_next_in_s(zone))
         return
@@ -152,6 +156,13 @@ def _may_be_done(plan: Plan, error: PortalError) -> bool:
     """Whether the call that failed may have had its effect, so that a read decides. A dry run never has one."""
     lost = isinstance(error, CloudflareError) and error.outcome == "unknown"
     return lost and plan.steps.exclude(state=PlanStep.State.NOT_STARTED).exists()
+
+
+def _give_up(zone: Zone, ca: CertificateAuthority) -> None:
+    """Requests of a zone under a CA that is gone: nothing can be sent for them until a person acts."""
+    found = [request.pk for request in in_flight_requests(zone) if request.ca_id == ca.pk]
+    why = f"{ca.name} is gone: {ca.state_reason} Cover the hostnames with another CA."
+    fail_requests(by=WORKER, request_ids=found, why=why)
 
 
 def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import psycopg
 import redis
 
 from byoca_portal.supervisor.up import valkey_server
@@ -68,3 +69,11 @@ class FaultPortal(PortalProcess):
         if self.redis:
             return redis.Redis.from_url(self.redis.url)
         return redis.Redis(unix_socket_path=str(self.folder / "broker" / "valkey.sock"))
+
+    def cut_connections(self) -> None:
+        """End every session of the portal's PostgreSQL database, as a failover does."""
+        with psycopg.connect(self.environment["DATABASE_URL"], autocommit=True) as session:
+            session.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
+                [self.database],
+            )

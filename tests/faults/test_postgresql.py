@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.faults.chaos import cut_connections
 from tests.faults.driver import LIST_PATH, TEMPO, Driver
 from tests.faults.portals import FaultPortal
 from tests.faults.proxy import Proxy
@@ -74,7 +73,7 @@ def test_r36_sessions_that_are_ended_cost_one_request_at_most(
     since = driver.seq()
     for row in rows:
         driver.approve(row)
-        cut_connections(portal)
+        portal.cut_connections()
         wait_for(lambda: driver.api("engineer").get("/zones/").status_code == 200, within_s=30, saying="it answers")
     for row in rows:
         driver.done(row)

@@ -147,6 +147,15 @@ def test_a_listing_adds_marks_and_brings_back_zones() -> None:
     assert [zone.name for zone in read(account, [one, two], [])] == ["two.example"]
 
 
+def test_an_empty_listing_proves_of_no_zone_that_it_is_gone() -> None:
+    """It is also how Cloudflare answers a token that lost Zone Read."""
+    account = make_account(zones=())
+    read(account, [zone_record(901, "one.example")], [])
+    assert read(account, [], []) == []
+    assert [zone.name for zone in zones_of(account)] == ["one.example"]
+    assert not AuditEvent.objects.filter(action="zone:vanished").exists()
+
+
 def test_certificates_follow_the_listing_and_a_failure_keeps_the_last_read() -> None:
     account = make_account(zones=())
     read(account, [], [certificate_record(1), certificate_record(2)])
