@@ -27,8 +27,19 @@ pytestmark = pytest.mark.timeout(600)
 ZONE = "northwind.example"
 # Rules are made in zones without any, so that each push makes one.
 RULE_ZONES = [f"rule-{number}.example" for number in range(20)]
+# In these a rule of somebody else stands, and ours comes beside it; in the others ours stands already.
+APPEND_ZONES = [f"append-{number}.example" for number in range(6)]
+DELETE_ZONES = [f"delete-{number}.example" for number in range(6)]
+EDIT_ZONE, REMOVE_ZONE, LATE_ZONE = "edit.example", "remove.example", "late.example"
 NAMES = itertools.count(1)
-RULE_ZONE = itertools.cycle(RULE_ZONES)
+ZONES = {
+    "list": itertools.repeat(ZONE),
+    "rule": itertools.cycle(RULE_ZONES),
+    "append": iter(APPEND_ZONES),
+    "edit": itertools.repeat(EDIT_ZONE),
+    "remove": itertools.repeat(REMOVE_ZONE),
+    "delete": iter(DELETE_ZONES),
+}
 # Nothing is proved by this time; it lets whoever would take over do so.
 LONGER_THAN_A_LEASE_S = 8.0
 # Where a call is parked, and what becomes of it.
@@ -42,11 +53,40 @@ POINTS = [
     ("K7", "verify", "before_apply", True),
 ]
 IDS = [point[0] for point in POINTS]
+# Where writes differ by their kind: on the wire. A deletion has no body to be cut.
+ON_THE_WIRE = [point for point in POINTS if point[0] in {"K6-not-applied", "K6-applied"}]
+WIRE_IDS = [point[0] for point in ON_THE_WIRE]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of write: by which call it is made, for what sort of request."""
+
+    method: str
+    path: str
+    mode: str
+    request: str = "cover"
+
+    @property
+    def is_of_rules(self) -> bool:
+        return self.path != LIST_PATH
+
+
+# What is tried at Cloudflare (`dry_run`) before it is sent is no write.
+SENT = "^(?!.*dry_run)"
+KINDS = {
+    "list": Kind("PUT", LIST_PATH, "verify"),
+    "rule": Kind("POST", "/rulesets$", "log"),
+    "append": Kind("POST", "/rules$", "log"),
+    "edit": Kind("PATCH", "/rules/", "log"),
+    "remove": Kind("PUT", LIST_PATH, "verify", "uncover"),
+    "delete": Kind("DELETE", "/rules/", "verify", "uncover"),
+}
 
 
 @dataclass
 class Push:
-    """One change on its way: a list of hostnames, or a rule."""
+    """One change on its way: a list of hostnames, or a rule. `wanted` is the list that it has to leave behind."""
 
     driver: Driver
     ca: dict[str, Any]
@@ -55,16 +95,20 @@ class Push:
     hostname: str
     row: dict[str, Any]
     since: int
+    wanted: list[str]
+    foreign: list[dict[str, Any]]
+
+    @property
+    def kind(self) -> Kind:
+        return KINDS[self.what]
 
     @property
     def write(self) -> dict[str, str]:
-        if self.what == "list":
-            return {"method": "PUT", "path": LIST_PATH, "zone": self.zone}
-        return {"method": "POST", "path": "/rulesets", "zone": self.zone}
+        return {"method": self.kind.method, "path": self.kind.path, "query": SENT, "zone": self.zone}
 
     @property
     def read(self) -> dict[str, str]:
-        return {"method": "GET", "path": LIST_PATH if self.what == "list" else "entrypoint", "zone": self.zone}
+        return {"method": "GET", "path": "entrypoint" if self.kind.is_of_rules else LIST_PATH, "zone": self.zone}
 
     def park(self, call: str, at: str) -> dict[str, Any]:
         """Approve, and return the call once it is parked."""
@@ -81,19 +125,43 @@ class Push:
         return edge.held(wait_s=60, after=written["id"])
 
     def converged(self) -> None:
-        """Without help: done, at the edge once, nothing else touched, no second differing write."""
+        """Without help: done, at the edge once, nothing else touched, no second differing write of any kind."""
         self.driver.done(self.row)
-        assert self.hostname in self.driver.at_edge(self.zone, self.ca)
-        puts = [row for row in self.driver.puts(self.zone, self.since) if self.hostname in row["body"]]
-        assert len({row["body"] for row in puts}) <= 1, "no second, differing list was sent"
+        assert self.driver.at_edge(self.zone, self.ca) == self.wanted
+        puts = self.driver.whole(self.driver.puts(self.zone, self.since))
+        assert {tuple(sorted(row["sent"]["hostnames"])) for row in puts} <= {tuple(self.wanted)}
+        assert {row["sent"]["mtls_certificate_id"] for row in puts} <= {self.ca["cloudflare_id"]}
+        assert changes(puts) == 1, "one list was replaced, once"
+        rules = self.driver.whole(self.driver.rule_writes(self.zone, self.since))
+        assert len({(row["method"], row["path"], row["body"]) for row in rules}) == self.kind.is_of_rules
+        assert changes(rules) == self.kind.is_of_rules, "one rule was written, once"
         named = [rule for rule in self.driver.edge.rules(self.zone) if self.hostname in rule["expression"]]
-        assert len(named) == (self.what == "rule")
+        assert len(named) == (self.kind.is_of_rules and self.kind.request == "cover")
+        assert theirs(self.driver, self.zone) == self.foreign, "rules of others stay as they are"
+
+
+def changes(rows: list[dict[str, Any]]) -> int:
+    return sum(row["applied"] and row["before"] != row["after"] for row in rows)
+
+
+def theirs(driver: Driver, zone: str) -> list[dict[str, Any]]:
+    return [rule for rule in driver.edge.rules(zone) if not rule["ref"].startswith("byoca-")]
 
 
 @pytest.fixture(scope="module")
 def ca(running: Driver) -> dict[str, Any]:
-    running.new_zones(*RULE_ZONES)
-    return running.upload("Kill Root")
+    """A CA, and zones as the kinds of writes need them: with somebody's rules, with hostnames and rules of ours."""
+    running.new_zones(*RULE_ZONES, *APPEND_ZONES, *DELETE_ZONES, EDIT_ZONE, REMOVE_ZONE, LATE_ZONE)
+    for zone in (*APPEND_ZONES, *DELETE_ZONES, EDIT_ZONE):
+        running.edge.add_rule(zone, {"action": "block", "expression": f'(http.host eq "theirs.{zone}")'})
+    made = running.upload("Kill Root")
+    rows = [running.ask(made, f"old.{zone}", mode="log") for zone in (*DELETE_ZONES, EDIT_ZONE)]
+    rows.append(running.ask(made, *[f"old-{number}.{REMOVE_ZONE}" for number in range(10)]))
+    for row in rows:
+        running.approve(row)
+    for row in rows:
+        running.done(row)
+    return made
 
 
 @pytest.fixture(params=["list", "rule"])
@@ -101,14 +169,22 @@ def push(driver: Driver, ca: dict[str, Any], request: pytest.FixtureRequest) -> 
     return _push(driver, ca, request.param)
 
 
+@pytest.fixture(params=["append", "edit", "remove", "delete"])
+def other_push(driver: Driver, ca: dict[str, Any], request: pytest.FixtureRequest) -> Push:
+    return _push(driver, ca, request.param)
+
+
 def _push(driver: Driver, ca: dict[str, Any], what: str) -> Push:
-    number = next(NAMES)
-    zone = next(RULE_ZONE) if what == "rule" else ZONE
-    hostname = f"k{number}.{zone}"
+    kind, number = KINDS[what], next(NAMES)
+    zone = next(ZONES[what])
+    hostname = {"remove": f"old-{number % 10}.{zone}", "delete": f"old.{zone}"}.get(what, f"k{number}.{zone}")
     if what == "rule":
         assert driver.edge.rules(zone) == [], "more pushes of rules than zones"
-    row = driver.ask(ca, hostname, mode="log" if what == "rule" else "verify")
-    return Push(driver, ca, what, zone, hostname, row, driver.seq())
+    before = set(driver.at_edge(zone, ca))
+    wanted = before | {hostname} if kind.request == "cover" else before - {hostname}
+    assert wanted != before
+    row = driver.ask(ca, hostname, kind=kind.request, mode=kind.mode)
+    return Push(driver, ca, what, zone, hostname, row, driver.seq(), sorted(wanted), theirs(driver, zone))
 
 
 @pytest.fixture
@@ -125,6 +201,10 @@ def parked(driver: Driver) -> Iterator[list[dict[str, Any]]]:
 def test_a_worker_is_killed(
     push: Push, parked: list[dict[str, Any]], point: str, call: str, at: str, applied: bool
 ) -> None:
+    killed(push, parked, call, at, applied)
+
+
+def killed(push: Push, parked: list[dict[str, Any]], call: str, at: str, applied: bool) -> None:
     hold = push.park(call, at)
     parked.append(hold)
     os.kill(push.driver.caller(hold), signal.SIGKILL)
@@ -132,10 +212,36 @@ def test_a_worker_is_killed(
     push.converged()
 
 
+@pytest.mark.parametrize(("point", "call", "at", "applied"), ON_THE_WIRE, ids=WIRE_IDS)
+def test_a_worker_is_killed_while_it_adds_to_a_ruleset_edits_or_removes(
+    other_push: Push, parked: list[dict[str, Any]], point: str, call: str, at: str, applied: bool
+) -> None:
+    killed(other_push, parked, call, at, applied)
+
+
+@pytest.mark.parametrize("what", ["append", "edit", "remove"])
+def test_a_worker_is_killed_with_half_of_such_a_write_sent(
+    driver: Driver, ca: dict[str, Any], parked: list[dict[str, Any]], what: str
+) -> None:
+    killed(_push(driver, ca, what), parked, "write", "mid_request_body", False)
+
+
 @pytest.mark.parametrize(("point", "call", "at", "applied"), POINTS, ids=IDS)
 def test_a_worker_is_stopped_for_longer_than_its_lease(
     push: Push, parked: list[dict[str, Any]], point: str, call: str, at: str, applied: bool
 ) -> None:
+    stopped(push, parked, call, at, applied)
+
+
+@pytest.mark.parametrize("what", ["append", "edit", "remove", "delete"])
+def test_a_worker_is_stopped_with_such_a_write_on_the_wire(
+    driver: Driver, ca: dict[str, Any], parked: list[dict[str, Any]], what: str
+) -> None:
+    """It took effect, and the one that made it sleeps: another finds it by reading."""
+    stopped(_push(driver, ca, what), parked, "write", "after_apply_before_reply", True)
+
+
+def stopped(push: Push, parked: list[dict[str, Any]], call: str, at: str, applied: bool) -> None:
     hold = push.park(call, at)
     parked.append(hold)
     with push.driver.stopped(push.driver.caller(hold)):
@@ -161,10 +267,56 @@ def quiet(push: Push) -> None:
     wait_for(lambda: driver.zone(zone)["read_at"] > before, within_s=60, every_s=0.3, saying="the next sweep")
 
 
-@pytest.mark.parametrize(("at", "applied"), [("before_apply", False), ("after_apply_before_reply", True)])
-def test_the_whole_worker_is_killed_with_its_write_on_the_wire(
-    push: Push, parked: list[dict[str, Any]], at: str, applied: bool
+def test_a_write_that_arrives_after_another_worker_wrote_is_named(
+    driver: Driver, ca: dict[str, Any], parked: list[dict[str, Any]]
 ) -> None:
+    """INV-17: it cannot be kept from arriving. The next reading shows what it undid, and nobody fights it."""
+    kept, first, second = (f"k{name}.{LATE_ZONE}" for name in ("kept", "first", "second"))
+    driver.cover(ca, kept)
+    rows = [driver.ask(ca, first), driver.ask(ca, second)]
+    driver.edge.hold("before_apply", method="PUT", path=LIST_PATH, zone=LATE_ZONE)
+    driver.approve(rows[0])
+    hold = driver.edge.held(wait_s=60)
+    parked.append(hold)
+    with driver.stopped(driver.caller(hold)):
+        driver.approve(driver.planned(rows[1]))
+        for row in rows:
+            driver.done(row)
+        assert driver.at_edge(LATE_ZONE, ca) == sorted([kept, first, second])
+        before, since, events = driver.zone(LATE_ZONE)["read_at"], driver.seq(), len(driver.audit())
+        driver.edge.release(hold)
+        wait_for(lambda: driver.at_edge(LATE_ZONE, ca) == sorted([kept, first]), saying="it arrives late")
+        wait_for(lambda: driver.zone(LATE_ZONE)["read_at"] > before, within_s=60, saying="the next sweep")
+        found = [e for e in driver.audit()[events:] if e["action"] == "edge:list_changed_outside"]
+        assert [(e["before"]["hostnames"], e["after"]["hostnames"]) for e in found] == [
+            (sorted([kept, first, second]), sorted([kept, first]))
+        ]
+    assert {(row["hostname"], row["kind"]) for row in driver.drift(LATE_ZONE)} == {(second, "missing")}
+    assert driver.answer(second) == "drift"
+    assert driver.puts(LATE_ZONE, since) == [], "it is named, and left to people"
+
+
+WHOLE = [point for point in POINTS if point[0] != "K6-applied-late"]
+
+
+@pytest.mark.parametrize(("point", "call", "at", "applied"), WHOLE, ids=[point[0] for point in WHOLE])
+def test_the_whole_worker_is_killed(
+    driver: Driver, ca: dict[str, Any], parked: list[dict[str, Any]], point: str, call: str, at: str, applied: bool
+) -> None:
+    """Its pool with it: at every point of a list, and of rules where it is on the wire, below."""
+    push = _push(driver, ca, "list")
+    hold = push.park(call, at)
+    parked.append(hold)
+    push.driver.kill_worker()
+    push.driver.edge.release(hold, apply=applied, reply="drop")
+    push.converged()
+
+
+@pytest.mark.parametrize(("at", "applied"), [("before_apply", False), ("after_apply_before_reply", True)])
+def test_the_whole_worker_is_killed_with_a_rule_on_the_wire(
+    driver: Driver, ca: dict[str, Any], parked: list[dict[str, Any]], at: str, applied: bool
+) -> None:
+    push = _push(driver, ca, "rule")
     hold = push.park("write", at)
     parked.append(hold)
     push.driver.kill_worker()
