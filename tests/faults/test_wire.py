@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.faults.accounts import account, told
 from tests.faults.driver import LIST_PATH, Driver
 from tests.portal_process import wait_for
 
@@ -216,6 +217,25 @@ def test_the_history_of_all_of_them_is_good(stage: Stage) -> None:
     for row in stage.requests.values():
         stage.driver.ended(row)
     assert stage.driver.violations() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "fields"), [("status", {"status": 502}), ("truncated_json", {}), ("empty_array", {})]
+)
+def test_r18_a_second_page_that_fails_makes_no_zone_vanish(stage: Stage, fault: str, fields: dict[str, Any]) -> None:
+    """There are more zones than fit on one page."""
+    driver = stage.driver
+    names, events = {row["name"] for row in driver.zones()}, len(driver.audit())
+    assert len(names) > 50
+    match = {"path": "^/zones$", "query": r"\bpage=2\b", "times": 2}
+    driver.edge.faults({"match": match, "do": {"fault": fault, **fields}})
+    wait_for(lambda: driver.edge.faults_left() == 0, within_s=120, every_s=0.3, saying="the fault is played, twice")
+    assert {row["name"] for row in driver.zones()} == names
+    wait_for(
+        lambda: not account(driver)["failing_since"], within_s=120, every_s=0.3, saying="the account is read again"
+    )
+    assert {row["name"] for row in driver.zones()} == names
+    assert told(driver, "zone:vanished", events) == []
 
 
 def test_a_page_of_html_with_a_script_is_never_shown(stage: Stage) -> None:
