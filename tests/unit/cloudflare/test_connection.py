@@ -59,7 +59,15 @@ def _rows(*addresses: str) -> list[Any]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 0)) for address in addresses]
 
 
-@pytest.mark.parametrize("error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")])
+NO_ADDRESS = [
+    socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+    socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure in name resolution"),
+    UnicodeError("label too long"),
+]
+
+
+@pytest.mark.parametrize("error", NO_ADDRESS)
 def test_a_name_that_nobody_knows(lookup: Lookup, error: Exception) -> None:
     def fail() -> None:
         raise error
