@@ -7,8 +7,9 @@ revision are put out of date, and the audit log keeps both lists. Nothing is wri
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -37,6 +38,8 @@ from apps.reconcile.lock_outs import name_lock_outs
 from apps.reconcile.models import Drift, Plan
 
 WORKER = Actor.portal("worker")
+# What was given up because the edge did not show it may show all the same: it is ours then, and no foreign change.
+MAY_STILL_SHOW = timedelta(minutes=10)
 
 
 class Overtaken(PortalError):
@@ -58,9 +61,11 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     if observation.revision not in {None, current}:
         raise Overtaken(f"{zone.name} changed while it was read. Nothing was stored. Read it again.")
     open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN))
+    late = Plan.objects.filter(zone=zone, state=Plan.State.DIVERGED, finished_at__gt=timezone.now() - MAY_STILL_SHOW)
     observed = observation.zone
     for key, ca_id in keys.items():
-        _store_list(zone, key, ca_id, observed.lists[key], _explained(open_plans, key), observation.read_at)
+        explained = _explained(open_plans, key) + [after for _, after in _sent(late, key)]
+        _store_list(zone, key, ca_id, observed.lists[key], explained, observation.read_at)
     EdgeList.objects.filter(zone=zone).exclude(ca_cloudflare_id__in=list(keys.values())).delete()
     _store_rules(zone, observed, _rules_explained(open_plans), observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
@@ -88,12 +93,17 @@ def _unfinished(zone: Zone, observed: ObservedZone) -> frozenset[str]:
 
 def _explained(plans: list[Plan], key: str) -> list[frozenset[str]]:
     """The lists that open plans of ours may leave behind for this CA."""
-    found = []
-    for plan in plans:
-        for step in plan.document.get("steps", []):
-            if step["kind"] == "replace_list" and step["ca"] == key:
-                found += [frozenset(step["before"]), frozenset(step["after"])]
-    return found
+    return [names for pair in _sent(plans, key) for names in pair]
+
+
+def _sent(plans: Iterable[Plan], key: str) -> list[tuple[frozenset[str], frozenset[str]]]:
+    """(Before, after) of each list of this CA in these plans."""
+    steps = [step for plan in plans for step in plan.document.get("steps", [])]
+    return [
+        (frozenset(step["before"]), frozenset(step["after"]))
+        for step in steps
+        if step["kind"] == "replace_list" and step["ca"] == key
+    ]
 
 
 def _rules_explained(plans: list[Plan]) -> bool:
