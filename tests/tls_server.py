@@ -8,6 +8,7 @@ import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -23,7 +24,7 @@ class TlsServer:
     """Listens on 127.0.0.1. What may change between connections is an attribute: `reply`, `asks`, `names`.
 
     `asks` is none, optional or required; `names` are the CAs whose names it sends. `reply` goes to clients without a
-    certificate. `raw` replaces TLS altogether.
+    certificate. `raw` replaces TLS altogether. Its certificate is for `hostnames`, by `root`, and ends at `not_after`.
     """
 
     def __init__(
@@ -35,9 +36,13 @@ class TlsServer:
         versions: tuple[ssl.TLSVersion, ssl.TLSVersion] = (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3),
         raw: Callable[[socket.socket, threading.Event], None] | None = None,
         root: Made | None = None,
+        not_after: datetime | None = None,
     ) -> None:
         self.asks, self.names, self.reply, self.versions, self.raw = asks, tuple(names), reply, versions, raw
         self.root = root or make_ca("Probe Test Root", key_usage=("key_cert_sign", "crl_sign"))
+        self._validity: dict[str, datetime] = {}
+        if not_after:
+            self._validity = {"not_before": not_after - timedelta(days=9), "not_after": not_after}
         self.requests: list[bytes] = []
         self.server_names: list[str | None] = []
         self.connections = 0
@@ -61,7 +66,7 @@ class TlsServer:
 
     def _write_chain(self, hostnames: Iterable[str]) -> Path:
         names = x509.SubjectAlternativeName([x509.DNSName(name) for name in hostnames])
-        leaf = make_leaf("edge", issuer=self.root, server=True, extensions=((names, False),))
+        leaf = make_leaf("edge", issuer=self.root, server=True, extensions=((names, False),), **self._validity)
         path = Path(self._folder.name) / "chain.pem"
         path.write_text(leaf.key_pem + leaf.pem, encoding="ascii")
         return path

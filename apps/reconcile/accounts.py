@@ -35,6 +35,7 @@ from apps.reconcile.certificates import CaWriter
 from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s
 from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.observe import WORKER
+from apps.reconcile.troubles import store_trouble
 from apps.reconcile.vanished import end_vanished
 
 log = structlog.get_logger(__name__)
@@ -74,6 +75,7 @@ def _handle(account: Account, lease: Lease, error: PortalError) -> None:
     how = handling(error, lease.attempts)
     log.warning("account_run_failed", account=account.name, error=error.message, kind=type(error).__name__)
     store_account_failure(account=account, error=error.message, token_broken=how.token_broken)
+    store_trouble(account, error, how)
     try_again(lease, how, error)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import F
@@ -24,6 +24,7 @@ from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.errors import PortalError, Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
+from apps.outbox.clock import database_now
 from apps.planning.diff import unfinished
 from apps.planning.drift import drift
 from apps.planning.rule import is_ours
@@ -40,6 +41,8 @@ from apps.reconcile.versions import Words, list_versions, rule_versions, words_o
 WORKER = Actor.portal("worker")
 # The ref of a rule of ours, and what it says.
 Own = tuple[str, Words]
+# What was given up because the edge did not show it may show all the same: it is ours then, and no foreign change.
+MAY_STILL_SHOW = timedelta(minutes=10)
 
 
 class Overtaken(PortalError):
@@ -63,9 +66,11 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     # One of which no call was begun explains nothing: whatever moved since it was stored was moved by others.
     begun = PlanStep.objects.exclude(state=PlanStep.State.NOT_STARTED).values("plan_id")
     open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN, pk__in=begun))
+    late = Plan.objects.filter(zone=zone, state=Plan.State.DIVERGED, finished_at__gt=database_now() - MAY_STILL_SHOW)
     observed = observation.zone
     for key, ca_id in keys.items():
-        _store_list(zone, key, ca_id, observed.lists[key], _explained(open_plans, key), observation.read_at)
+        explained = _explained(open_plans, key) + _sent(late, key)
+        _store_list(zone, key, ca_id, observed.lists[key], explained, observation.read_at)
     EdgeList.objects.filter(zone=zone).exclude(ca_cloudflare_id__in=list(keys.values())).delete()
     _store_rules(zone, observed, open_plans, observation.read_at)
     Zone.objects.filter(pk=zone.pk).update(read_at=observation.read_at, failing_since=None, last_error="")
@@ -105,6 +110,12 @@ def _rules_explained(plans: list[Plan], before: list[Own], after: list[Own]) -> 
     then, now = dict(before), dict(after)
     changed = {ref for ref in {*then, *now} if then.get(ref) != now.get(ref)}
     return bool(left) and all(now.get(ref) in left.get(ref, ()) for ref in changed)
+
+
+def _sent(plans: Iterable[Plan], key: str) -> list[frozenset[str]]:
+    """The list of this CA after each of these plans."""
+    steps = [step for plan in plans for step in plan.document.get("steps", [])]
+    return [frozenset(row["after"]) for row in steps if row["kind"] == "replace_list" and row["ca"] == key]
 
 
 def _store_list(

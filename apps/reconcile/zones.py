@@ -20,7 +20,7 @@ from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_zone
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
-from apps.inventory.services import store_account_failure, store_zone_failure
+from apps.inventory.services import store_zone_failure
 from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, park, postpone, settle
@@ -35,6 +35,7 @@ from apps.reconcile.healing import healing_plan
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.plans import end_plan, store_plan
+from apps.reconcile.troubles import store_trouble
 from apps.reconcile.unanswered import gives_up
 from apps.reconcile.vanished import end_vanished
 from apps.reconcile.verifying import close_cut_off, still_verifying
@@ -169,8 +170,7 @@ def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:
     how = handling(error, lease.attempts)
     log.warning("zone_run_failed", zone=zone.name, error=error.message, kind=type(error).__name__, delay_s=how.delay_s)
     store_zone_failure(zone=zone, error=error.message)
-    if how.token_broken:
-        store_account_failure(account=zone.account, error=error.message, token_broken=True)
+    store_trouble(zone.account, error, how)
     if how.park:
         for plan in Plan.objects.filter(zone=zone, state=Plan.State.APPLYING):
             if not _may_be_done(plan, error):

@@ -47,6 +47,7 @@ def put_associations(call: Call) -> Reply:
     if certificate_id != MANAGED:
         _known(call.db, zone, certificate_id, call.switches)
     call.before = hostnames_of(call.db, zone["id"], certificate_id)
+    hostnames = _kept(hostnames, zone, call.switches)
     call.after = replace_list(call.db, zone, certificate_id, hostnames, call.switches, call.now.timestamp())
     return _reply(call, call.after)
 
@@ -57,6 +58,15 @@ def _hostnames(body: dict[str, Any], switches: Switches) -> list[str]:
         return []
     if not isinstance(hostnames, list) or not all(isinstance(name, str) for name in hostnames):
         raise errors.bad_value("hostnames must be a list of names", pointer="/hostnames")
+    return hostnames
+
+
+def _kept(hostnames: list[str], zone: sqlite3.Row, switches: Switches) -> list[str]:
+    """What an edge stores that does not do as it is told."""
+    if switches.hostnames_stored == "without_first":
+        return hostnames[1:]
+    if switches.hostnames_stored == "with_another":
+        return [*hostnames, f"stored-by-itself.{zone['name']}"]
     return hostnames
 
 

@@ -63,6 +63,7 @@ LABELS = {
     "max_hostnames": "Longest list (0: no limit)",
     "unknown_certificate": "Unknown CA in a PUT",
     "omitted_hostnames": "A PUT without hostnames",
+    "hostnames_stored": "What a PUT stores",
     "associations_entitled": "The plan has hostname lists",
     "rules_quota": "Custom rules in a zone",
     "empty_rules_shown": "An empty ruleset shows its rules",

@@ -66,6 +66,7 @@ class ZoneSwitches:
     max_hostnames: int = 0
     unknown_certificate: str = "1472"
     omitted_hostnames: str = "refused"
+    hostnames_stored: str = "as_sent"
     associations_entitled: bool = True
     rules_quota: int = 1000
     empty_rules_shown: bool = True
@@ -92,6 +93,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "trailing_dot": ("refused", "stripped", "kept"),
     "unknown_certificate": ("1472", "1415", "accepted"),
     "omitted_hostnames": ("refused", "cleared"),
+    "hostnames_stored": ("as_sent", "without_first", "with_another"),
 }
 # `realistic` is what third parties saw on live accounts; the default plays an instant edge.
 PROFILES: dict[str, dict[str, object]] = {

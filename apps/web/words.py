@@ -155,6 +155,8 @@ ACTS = {
     "hostname:lock_out_ended": "saw the lock-out end",
     "drift:found": "found drift",
     "healing:stopped": "stopped healing: somebody else keeps changing this list",
+    "account:token_refused": "was told that the token may not do this",
+    "account:impostor_met": "met somebody who could not prove to be Cloudflare",
     "account:healing_set": "changed the healing of the account",
     "drift:ignored": "set drift aside for seven days",
     "drift:shown": "put drift back among the others",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +47,13 @@ def driver(running: Driver) -> Iterator[Driver]:
     running.edge.clear_faults()
     running.edge.switch(**PLAIN)
     assert running.violations() == []
+
+
+@pytest.fixture
+def parked(driver: Driver) -> Iterator[list[dict[str, Any]]]:
+    """Calls that a failed test would leave parked."""
+    held: list[dict[str, Any]] = []
+    yield held
+    for hold in held:
+        with suppress(AssertionError):
+            driver.edge.release(hold, apply=False, reply="drop")

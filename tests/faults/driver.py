@@ -98,9 +98,12 @@ class Driver:
     def ask(self, ca: dict[str, Any], *hostnames: str, kind: str = "cover", mode: str = "verify") -> dict[str, Any]:
         override = "Every client was tried in staging." if mode == "block" else ""
         body = {"kind": kind, "ca": ca["id"], "hostnames": list(hostnames), "mode": mode, "reason": "Launch"}
-        made = self.send("/requests/", {**body, "override": override}, "owner")
+        return self.planned(self.send("/requests/", {**body, "override": override}, "owner"))
+
+    def planned(self, request: dict[str, Any]) -> dict[str, Any]:
+        """With its newest plan, which is what can be approved."""
         found: dict[str, Any] = wait_for(
-            lambda: (row := self.request(made))["digest"] and row, within_s=90, every_s=0.2, saying="it is planned"
+            lambda: (row := self.request(request))["digest"] and row, within_s=90, every_s=0.2, saying="it is planned"
         )
         return found
 
@@ -157,7 +160,22 @@ class Driver:
         return [row for row in self._calls(zone, since) if row["method"] == "PUT" and LIST_PATH in row["path"]]
 
     def rule_writes(self, zone: str, since: int = 0) -> list[dict[str, Any]]:
-        return [row for row in self._calls(zone, since) if row["method"] != "GET" and "/rulesets" in row["path"]]
+        """Writes of rules of a zone, without those that were only tried."""
+        rows = [row for row in self._calls(zone, since) if row["method"] != "GET" and "/rulesets" in row["path"]]
+        return [row for row in rows if "dry_run" not in row["query"]]
+
+    def whole(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The calls whose body arrived whole, with it as `sent`; a body that was cut never has an effect."""
+        found = []
+        for row in rows:
+            try:
+                found.append({**row, "sent": json.loads(row["body"] or "null")})
+            except ValueError:
+                assert not row["applied"], row
+        return found
+
+    def drift(self, zone: str) -> list[dict[str, Any]]:
+        return [row for row in self.get("/drift/?page_size=200")["results"] if row["hostname"].endswith(f".{zone}")]
 
     def _calls(self, zone: str, since: int) -> list[dict[str, Any]]:
         zone_id = next(item["id"] for item in self.edge.state()["zones"] if item["name"] == zone)

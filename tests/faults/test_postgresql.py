@@ -1,11 +1,12 @@
-"""Rows 36 to 38 on PostgreSQL: sessions that are ended, a server that is away, transactions that cannot both win.
+"""Rows 35 to 38 on PostgreSQL and Redis: sessions that end, a server that is away, transactions that cannot both win.
 
-The server is the machine's and not ours to stop: the portal reaches it through a proxy of the test's own, which is cut.
+The servers are reached through proxies of the test's own, which are cut.
 """
 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -35,9 +36,16 @@ class ProxiedPortal(FaultPortal):
         user = f"{url.netloc.rpartition('@')[0]}@" if "@" in url.netloc else ""
         self.environment["DATABASE_URL"] = url._replace(netloc=f"{user}127.0.0.1:{self.proxy.port}").geturl()
 
+        if self.redis:
+            # A server by TCP, as deployed: that connection can be cut too.
+            self.broker_proxy = Proxy("127.0.0.1", self.redis.port)
+            self.environment["REDIS_URL"] = f"redis://127.0.0.1:{self.broker_proxy.port}/0"
+
     def __exit__(self, *error: object) -> None:
         super().__exit__(*error)
         self.proxy.close()
+        if self.redis:
+            self.broker_proxy.close()
 
 
 @pytest.fixture(scope="module")
@@ -131,4 +139,34 @@ def test_r38_decisions_at_the_same_instant_are_made_once(driver: Driver, ca: dic
     assert set(codes) == {200}
     approvals = [e for e in driver.audit() if e["action"] == "request:approved" and e["subject_id"] == str(row["id"])]
     assert len(approvals) == 1
+    driver.done(row)
+
+
+CUTS = 20
+LAST_TICK = """
+import json
+from apps.outbox.models import Heartbeat
+print(json.dumps(Heartbeat.objects.get(part="tick").at.isoformat()))
+"""
+
+
+def test_r35_a_broker_whose_connections_break_again_and_again_is_consumed_from_afterwards(
+    driver: Driver, portal: ProxiedPortal, ca: dict[str, Any]
+) -> None:
+    """Workers came back from that, connected and taking nothing. What is approved meanwhile does not wait for them."""
+    assert portal.redis, "run with REDIS_URL"
+    names = [f"reconnect-{number}.{ZONE}" for number in range(CUTS // 4)]
+    rows = [driver.ask(ca, name) for name in names]
+    for number in range(CUTS):
+        with portal.broker_proxy.down():
+            if number % 4 == 0:
+                driver.approve(rows[number // 4])
+        time.sleep(0.3)
+    for row in rows:
+        driver.done(row)
+    assert set(names) <= set(driver.at_edge(ZONE, ca))
+    before = driver.json(LAST_TICK)
+    wait_for(lambda: driver.json(LAST_TICK) > before, within_s=90, every_s=1, saying="a worker hears the scheduler")
+    row = driver.ask(ca, f"after-reconnects.{ZONE}")
+    driver.approve(row)
     driver.done(row)

@@ -11,13 +11,24 @@ from typing import Any
 
 import pytest
 
+from tests.faults.accounts import account, told
 from tests.faults.driver import LIST_PATH, Driver
 from tests.portal_process import wait_for
+
+# Lists are sent whole; rules are made with their ruleset, added beside somebody's, edited, and deleted.
+WRITTEN = {
+    "list": ("PUT", LIST_PATH),
+    "remove": ("PUT", LIST_PATH),
+    "rule": ("POST", "/rulesets$"),
+    "append": ("POST", "/rules$"),
+    "edit": ("PATCH", "/rules/"),
+    "delete": ("DELETE", "/rules/"),
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One fault on one kind of call. `what` is read, list or rule; `times` how often it is played."""
+    """One fault on one kind of call. `what` is read, or one in `WRITTEN`; `times` how often it is played."""
 
     rows: str
     what: str
@@ -37,9 +48,23 @@ class Case:
 
     @property
     def match(self) -> dict[str, Any]:
-        path = LIST_PATH if self.what in {"read", "list"} else "/rulesets"
-        methods = {"read": "GET", "list": "PUT", "rule": "POST"}
-        return {"method": methods[self.what], "path": path, "zone": self.zone, "times": self.times}
+        method, path = ("GET", LIST_PATH) if self.what == "read" else WRITTEN[self.what]
+        # A rule that is only tried (`dry_run`) is no write.
+        return {"method": method, "path": path, "query": "^(?!.*dry_run)", "zone": self.zone, "times": self.times}
+
+    @property
+    def is_of_rules(self) -> bool:
+        return self.what not in {"read", "list", "remove"}
+
+    @property
+    def removes(self) -> bool:
+        return self.what in {"remove", "delete"}
+
+    @property
+    def wanted(self) -> list[str]:
+        """The list in the end."""
+        ours = {"edit": [f"api.{self.zone}", f"old.{self.zone}"], "remove": [], "delete": []}
+        return sorted([*ours.get(self.what, [f"api.{self.zone}"]), f"kept.{self.zone}"])
 
 
 def both(rows: str, what: str, fault: str, **fields: Any) -> list[Case]:
@@ -81,6 +106,20 @@ WRITES = [
     Case("11", "rule", "timeout", {"applied": False}),
     Case("14", "rule", "truncated_body", {"applied": True}),
     Case("15", "rule", "malformed_json", {"applied": True}),
+    *both("5", "append", "status", status=502),
+    *both("7", "append", "reset"),
+    Case("10", "append", "timeout", {"applied": True}),
+    Case("14", "append", "truncated_body", {"applied": True}),
+    *both("5", "edit", "status", status=502),
+    Case("10", "edit", "timeout", {"applied": True}),
+    Case("15", "edit", "malformed_json", {"applied": True}),
+    # Guards let lists of ten pairs lose hostnames within a day.
+    *both("5", "remove", "status", status=502),
+    *both("7", "remove", "reset"),
+    Case("10", "remove", "timeout", {"applied": True}),
+    *both("5", "delete", "status", status=502),
+    Case("7", "delete", "close", {"applied": False}),
+    Case("10", "delete", "timeout", {"applied": True}),
 ]
 CASES = READS + WRITES
 REFUSED = Case("16", "list", "not_success", {"code": 10013, "message": "no such thing"})
@@ -94,6 +133,7 @@ class Stage:
     driver: Driver
     ca: dict[str, Any]
     requests: dict[str, dict[str, Any]]
+    since: int
 
 
 @pytest.fixture(scope="module")
@@ -105,19 +145,35 @@ def stage(running: Driver) -> Stage:
     for case in [*CASES, REFUSED]:
         # A name that is not ours stands in every list: whatever happens, it must stay.
         foreign.edit(case.zone, ca["cloudflare_id"], [f"kept.{case.zone}"])
+        if case.what in {"append", "edit", "delete"}:
+            foreign.add_rule(case.zone, {"action": "block", "expression": f'(http.host eq "theirs.{case.zone}")'})
     wait_for(
         lambda: all(f"kept.{case.zone}" in names for case, names in _lists(running, ca)),
         within_s=120, every_s=0.5, saying="the portal has read the lists",
     )  # fmt: skip
+    _cover_what_is_removed_or_edited(running, ca)
     for case in [*CASES, REFUSED]:
-        mode = "log" if case.what == "rule" else "verify"
-        requests[case.name] = running.ask(ca, f"api.{case.zone}", mode=mode)
+        if case.removes:
+            requests[case.name] = running.ask(ca, f"old.{case.zone}", kind="uncover")
+        else:
+            mode = "log" if case.is_of_rules else "verify"
+            requests[case.name] = running.ask(ca, f"api.{case.zone}", mode=mode)
+    since = running.seq()
     running.edge.faults(
         *[{"match": case.match, "do": {"fault": case.fault, **case.fields}} for case in [*CASES, REFUSED]]
     )
     for row in requests.values():
         running.approve(row)
-    return Stage(running, ca, requests)
+    return Stage(running, ca, requests, since)
+
+
+def _cover_what_is_removed_or_edited(running: Driver, ca: dict[str, Any]) -> None:
+    cases = [case for case in CASES if case.removes or case.what == "edit"]
+    rows = [running.ask(ca, f"old.{case.zone}", mode="log" if case.is_of_rules else "verify") for case in cases]
+    for row in rows:
+        running.approve(row)
+    for row in rows:
+        running.done(row)
 
 
 def _lists(running: Driver, ca: dict[str, Any]) -> list[tuple[Case, set[str]]]:
@@ -131,16 +187,23 @@ def _lists(running: Driver, ca: dict[str, Any]) -> list[tuple[Case, set[str]]]:
 def test_the_change_arrives_once_and_nothing_else_is_touched(stage: Stage, case: Case) -> None:
     driver = stage.driver
     driver.done(stage.requests[case.name])
-    assert driver.at_edge(case.zone, stage.ca) == [f"api.{case.zone}", f"kept.{case.zone}"]
-    puts = driver.puts(case.zone)
-    assert len({row["body"] for row in puts}) == 1, "no second, differing list was sent"
-    assert sum(row["applied"] and row["before"] != row["after"] for row in puts) == 1
-    if case.what == "rule":
-        rules = [rule for rule in driver.edge.rules(case.zone) if rule["ref"].startswith("byoca-")]
-        assert len(rules) == 1, "one rule, whatever became of the first answer"
-    if case.what == "list" and case.fault not in {"altered"}:
+    assert driver.at_edge(case.zone, stage.ca) == case.wanted
+    puts = driver.puts(case.zone, stage.since)
+    assert [sorted(row["sent"]["hostnames"]) for row in driver.whole(puts)] == [case.wanted] * len(puts)
+    assert changes(puts) == 1
+    rules = driver.rule_writes(case.zone, stage.since)
+    assert len({(row["method"], row["path"], row["body"]) for row in rules}) == case.is_of_rules
+    assert changes(rules) == case.is_of_rules, "one rule was written, whatever became of the first answer"
+    ours = [rule for rule in driver.edge.rules(case.zone) if rule["ref"].startswith("byoca-")]
+    assert len(ours) == (case.is_of_rules and not case.removes)
+    if case.what != "read" and case.fault != "altered":
         expected = 1 if case.fields.get("applied") else 2
-        assert len(puts) == expected, "what was applied is not sent again, what was not is sent once more"
+        calls = rules if case.is_of_rules else puts
+        assert len(calls) == expected, "what was applied is not sent again, what was not is sent once more"
+
+
+def changes(rows: list[dict[str, Any]]) -> int:
+    return sum(row["applied"] and row["before"] != row["after"] for row in rows)
 
 
 def test_a_refusal_that_comes_with_status_200_is_a_refusal(stage: Stage) -> None:
@@ -154,6 +217,25 @@ def test_the_history_of_all_of_them_is_good(stage: Stage) -> None:
     for row in stage.requests.values():
         stage.driver.ended(row)
     assert stage.driver.violations() == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "fields"), [("status", {"status": 502}), ("truncated_json", {}), ("empty_array", {})]
+)
+def test_r18_a_second_page_that_fails_makes_no_zone_vanish(stage: Stage, fault: str, fields: dict[str, Any]) -> None:
+    """There are more zones than fit on one page."""
+    driver = stage.driver
+    names, events = {row["name"] for row in driver.zones()}, len(driver.audit())
+    assert len(names) > 50
+    match = {"path": "^/zones$", "query": r"\bpage=2\b", "times": 2}
+    driver.edge.faults({"match": match, "do": {"fault": fault, **fields}})
+    wait_for(lambda: driver.edge.faults_left() == 0, within_s=120, every_s=0.3, saying="the fault is played, twice")
+    assert {row["name"] for row in driver.zones()} == names
+    wait_for(
+        lambda: not account(driver)["failing_since"], within_s=120, every_s=0.3, saying="the account is read again"
+    )
+    assert {row["name"] for row in driver.zones()} == names
+    assert told(driver, "zone:vanished", events) == []
 
 
 def test_a_page_of_html_with_a_script_is_never_shown(stage: Stage) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from apps.cloudflare import errors
 from apps.cloudflare.client import Client
 from apps.outbound.transport import DeadlineTransport
 from tests.certs import make_ca, make_leaf
+from tests.tls_server import TlsServer
 from tests.unit.cloudflare.conftest import TOKEN
 from tests.unit.cloudflare.server import Edge, success
 
@@ -56,7 +59,15 @@ def _rows(*addresses: str) -> list[Any]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, 0)) for address in addresses]
 
 
-@pytest.mark.parametrize("error", [socket.gaierror(-2, "Name or service not known"), UnicodeError("label too long")])
+NO_ADDRESS = [
+    socket.gaierror(socket.EAI_NONAME, "Name or service not known"),
+    socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"),
+    socket.gaierror(socket.EAI_FAIL, "Non-recoverable failure in name resolution"),
+    UnicodeError("label too long"),
+]
+
+
+@pytest.mark.parametrize("error", NO_ADDRESS)
 def test_a_name_that_nobody_knows(lookup: Lookup, error: Exception) -> None:
     def fail() -> None:
         raise error
@@ -128,6 +139,33 @@ def test_tls_with_a_wrong_name_or_an_unknown_issuer_sends_nothing(tls: tuple[Edg
             client.call("PUT", "/x", body={})
         assert caught.value.outcome == "not_applied"
     assert edge.requests == []
+
+
+def test_tls_with_an_expired_certificate_sends_nothing(lookup: Lookup) -> None:
+    """Name and issuer are right: nothing but the date is wrong."""
+    server = TlsServer("edge.test", not_after=datetime.now(UTC) - timedelta(days=1))
+    lookup(lambda: _rows("127.0.0.1"))
+    trusting = ssl.create_default_context(cafile=server.root_file)
+    url = f"https://edge.test:{server.port}"
+    with (
+        Client(base_url=url, token=TOKEN, transport=DeadlineTransport(trusting)) as client,
+        pytest.raises(errors.TlsFailure) as caught,
+    ):
+        client.call("PUT", "/x", body={})
+    server.stop()
+    assert caught.value.outcome == "not_applied"
+    assert (server.connections, server.requests) == (1, [])
+
+
+def test_a_server_that_speaks_nothing_newer_than_tls_1_1_is_told_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        server = TlsServer("edge.test", versions=(ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1))
+        url = f"https://127.0.0.1:{server.port}"
+        with Client(base_url=url, token=TOKEN) as client, pytest.raises(errors.TlsFailure):
+            client.call("GET", "/x")
+        server.stop()
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,25 @@ def test_a_list_that_never_shows_diverges_when_the_time_a_lag_may_take_is_over(w
     assert (entry.attempts, entry.parked_at) == (0, None)
 
 
+def changed_outside(world: World, request_id: int) -> list[AuditEvent]:
+    """Of this request's CA alone: the lag also shows what earlier tests emptied."""
+    mine = request_by_id(request_id).ca.cloudflare_id
+    told = AuditEvent.objects.filter(action="edge:list_changed_outside")
+    return [event for event in told if event.details["ca_cloudflare_id"] == mine]
+
+
+def test_a_list_that_shows_after_all_is_ours_and_what_changes_it_then_is_not(world: World) -> None:
+    request_id = sent_but_not_shown(world)
+    Plan.objects.update(verify_until=timezone.now() - timedelta(seconds=1))
+    run_next(world.zone())
+    world.edge.switch(association_lag_s=0)
+    run_next(world.zone())
+    assert changed_outside(world, request_id) == [], "what came later than anybody waits is ours"
+    world.edge.edit("northwind.example", request_by_id(request_id).ca.cloudflare_id, [])
+    run_next(world.zone())
+    assert [event.details["removed"] for event in changed_outside(world, request_id)] == [[NAME]]
+
+
 def test_a_zone_whose_edge_is_down_for_long_is_read_again_by_itself(world: World) -> None:
     zone = world.zone()
     world.edge.switch(down=True)

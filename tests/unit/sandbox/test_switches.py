@@ -247,6 +247,16 @@ def test_a_put_without_hostnames_is_refused_or_clears(edge: Edge) -> None:
     assert ["without a list" in entry["violation"] for entry in edge.log() if entry["method"] == "PUT"] == [True, True]
 
 
+def test_an_edge_that_stores_another_list_than_was_sent_answers_what_it_stored(edge: Edge) -> None:
+    first, second = f"a.{ZONE}", f"b.{ZONE}"
+    switch(edge, hostnames_stored="without_first")
+    assert put(edge, first, second)[1]["result"] == {"hostnames": [second]}
+    assert got(edge) == [second]
+    switch(edge, hostnames_stored="with_another")
+    put(edge, first)
+    assert got(edge) == [first, f"stored-by-itself.{ZONE}"]
+
+
 def test_a_zone_without_the_feature_is_403(edge: Edge, code_of: Code) -> None:
     switch(edge, associations_entitled=False)
     assert code_of(put(edge, ONE)) == (403, 9109)
