@@ -36,7 +36,7 @@ def zone_guards(
     limits = limits_of(zone)
     recent = recent_removals(zone, window=limits.window)
     recent = replace(recent, removals=(*recent.removals, *earlier))
-    refusals = confirmations(plan, limits) if _removes(plan) else ()
+    refusals = confirmations(plan, limits, recent) if _removes(plan) else ()
     refusals += too_big(plan, limits, recent) + over_limit(plan, observed, rules_allowed(zone.cloudflare_plan))
     earlier += [Removal(recent.now, zone.name, step.ca, name) for step in _removes(plan) for name in step.removes]
     return [

@@ -73,7 +73,7 @@ class World:
         """Approve the current plan and let the workers run."""
         plan = current_plan(request_by_id(request.pk))
         assert plan is not None
-        approve_request(by=self.engineer, request_id=request.pk, digest=plan.digest)
+        approve_request(by=self.engineer, request_id=request.pk, digest=plan.digest, confirm=plan.document["confirm"])
         self.run()
         return request_by_id(request.pk)
 
