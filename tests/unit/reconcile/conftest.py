@@ -37,13 +37,13 @@ def _edge_process() -> Iterator[SandboxProcess]:
 class World:
     """One account of the stand-in, read once, with a live CA, an owner and an engineer."""
 
-    def __init__(self, edge: SandboxProcess) -> None:
+    def __init__(self, edge: SandboxProcess, name: str = "Northwind") -> None:
         self.edge = edge
         self.began_after = max((call["seq"] for call in edge.requests()), default=0)
         self.engineer, self.other_engineer = actor(Role.ENGINEER), actor(Role.ENGINEER)
         self.owner = actor(Role.OWNER, teams=(make_team("Payments"),))
         self.account: Account = add_account(
-            by=SETUP, name="Northwind", cloudflare_id=edge.account_id, token=edge.token, mode="read_write"
+            by=SETUP, name=name, cloudflare_id=edge.account_id, token=edge.token, mode="read_write"
         )
         Account.objects.filter(pk=self.account.pk).update(base_url=edge.base_url, slot_limit=1000, call_limit=1_000_000)
         self.account.refresh_from_db()
