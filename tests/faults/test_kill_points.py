@@ -179,8 +179,7 @@ def test_k0_the_web_is_killed_with_the_approval_open(driver: Driver, ca: dict[st
     def approve() -> None:
         with driver.portal.api("engineer2") as api:
             try:
-                body = {"digest": push.row["digest"], "confirm": push.row["confirm"]}
-                api.post(f"/requests/{push.row['id']}/approve/", json=body)
+                api.post(f"/requests/{push.row['id']}/approve/", json={"digest": push.row["digest"]})
             except httpx.TransportError as error:
                 refused.append(error)
 
@@ -209,8 +208,7 @@ def serves(driver: Driver) -> bool:
 def test_k0_the_web_is_stopped_with_the_approval_open(driver: Driver, ca: dict[str, Any]) -> None:
     push = _push(driver, ca, "list")
     with driver.portal.api("engineer2") as api, ExitStack() as later:
-        path = f"/requests/{push.row['id']}/approve/"
-        body = {"digest": push.row["digest"], "confirm": push.row["confirm"]}
+        path, body = f"/requests/{push.row['id']}/approve/", {"digest": push.row["digest"]}
         asking = Thread(target=api.post, args=(path,), kwargs={"json": body, "timeout": 60})
         with nothing_commits(driver.portal):
             asking.start()
