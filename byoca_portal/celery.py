@@ -7,6 +7,7 @@ Celery's default is here because a measurement or a documented trap asked for it
 from __future__ import annotations
 
 import os
+import ssl
 
 from celery import Celery
 from celery.signals import worker_ready
@@ -22,6 +23,10 @@ app = Celery("byoca_portal")
 # How often beat looks for what is due. A doorbell is faster; this is what finds a row whose bell was lost.
 TICK_S = env.float("BYOCA_TICK_S", default=2.0)
 
+# In the order in which a worker takes from them. Ticks are short and keep everything else alive, so no flood of
+# changes may starve them; changes that people wait for go before notices and probes, and sweeps come last.
+QUEUES = ("maintenance", "push", "mail", "probe", "observe")
+
 VISIBILITY_TIMEOUT_S = 300
 BROKER_OPTIONS: dict[str, object] = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
@@ -32,6 +37,7 @@ BROKER_OPTIONS: dict[str, object] = {
     "socket_keepalive": True,
     "health_check_interval": 25,
     "max_retries": 2,
+    "queue_order_strategy": "priority",
 }
 
 
@@ -39,7 +45,10 @@ def broker() -> dict[str, object]:
     """Redis by URL; the embedded Valkey by its unix socket; kombu's filesystem transport where no wheel exists."""
     folder = environment.data_dir() / "broker"
     if url := env.str("REDIS_URL", default=""):
-        return {"broker_url": url, "broker_transport_options": BROKER_OPTIONS}
+        # Left to itself, kombu takes any certificate of a rediss:// server.
+        verified = {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True}
+        use_ssl = {"broker_use_ssl": verified} if url.startswith("rediss://") else {}
+        return {"broker_url": url, "broker_transport_options": BROKER_OPTIONS, **use_ssl}
     if os.environ.get("BYOCA_BROKER") == "filesystem":
         queue = folder / "queue"
         paths = {"data_folder_in": queue, "data_folder_out": queue, "control_folder": folder / "control"}
@@ -74,7 +83,7 @@ app.conf.update(
     result_serializer="json",
     accept_content=["json"],
     # Each with its own key: without one both would be bound to the default and get each other's messages.
-    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in ("push", "maintenance", "probe", "mail")],
+    task_queues=[Queue(name, Exchange(name), routing_key=name) for name in QUEUES],
     task_default_queue="push",
     task_default_exchange="push",
     task_default_routing_key="push",

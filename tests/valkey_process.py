@@ -13,10 +13,10 @@ from byoca_portal.supervisor.up import valkey_server
 class ValkeyProcess:
     """`with ValkeyProcess(folder) as server:` until it listens; `server.url` is for redis-py."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *options: str) -> None:
         # Socket paths are short; a test's own folder may be deep.
         self._socket = Path(tempfile.mkdtemp(prefix="valkey-")) / "s"
-        self._folder = folder
+        self._folder, self._options = folder, options
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -44,7 +44,8 @@ class ValkeyProcess:
             raise RuntimeError("There is no Valkey wheel for this system. Set REDIS_URL.")
         self._socket.unlink(missing_ok=True)
         self.process = subprocess.Popen(
-            [str(server), "--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._folder), "--save", ""],
+            [str(server), "--port", "0", "--unixsocket", str(self._socket), "--dir", str(self._folder), "--save", "",
+             *self._options],
             stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
         )  # fmt: skip
         deadline = time.monotonic() + 10

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from apps.coverage.models import Approval, Association, CoverageRequest, GuardOverride
 from apps.coverage.moves import locked_request, record_request
-from apps.coverage.selectors import guards_of
+from apps.coverage.selectors import confirmation_of, guards_of
 from apps.coverage.states import IN_FLIGHT, RequestState
 from apps.errors import Conflict, Forbidden
 from apps.identity.actors import Actor
@@ -33,12 +33,14 @@ ACROSS_LISTS = ("total", "pairs")
 class Decision:
     """Who decided on a request that is on its way: its removals in one zone, and whether they are confirmed.
 
+    `confirmed`: the approved plan asked for it. `typed`: by the number, and not by the digest alone.
     `people` are the ids of its requester and its approvers, `pairs` (CA fingerprint, hostname).
     """
 
     request: CoverageRequest
     pairs: frozenset[tuple[str, str]]
     confirmed: bool
+    typed: bool
     people: frozenset[str]
 
 
@@ -53,13 +55,14 @@ def removal_decisions(zone: Zone, requests: Sequence[CoverageRequest]) -> list[D
     found = []
     for request in requests:
         if request.pk in pairs:
-            approvals = list(Approval.objects.filter(request=request, void_at=None))
+            approvals = list(Approval.objects.filter(request=request, void_at=None).select_related("plan"))
             people = {request.requested_by_id, *(row.approved_by_id for row in approvals)}
             found.append(
                 Decision(
                     request=request,
                     pairs=frozenset(pairs[request.pk]),
-                    confirmed=any(row.confirmed is not None for row in approvals),
+                    confirmed=any(confirmation_of(row.plan) is not None for row in approvals),
+                    typed=any(row.confirmed is not None for row in approvals),
                     people=frozenset(str(person) for person in people),
                 )
             )

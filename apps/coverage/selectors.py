@@ -26,6 +26,7 @@ from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.identity.selectors import people_with
 from apps.inventory.models import Account, Zone
+from apps.planning.guards import TYPED
 from apps.planning.state import DesiredZone, Mode
 
 NOT_ANSWERED = "The portal waits for an answer from Cloudflare."
@@ -92,6 +93,11 @@ def confirmation_of(plan: RequestPlan) -> int | None:
     """How many removals the approver of this plan has to confirm; None when there is nothing to confirm."""
     count: int | None = plan.document.get("confirm")
     return count
+
+
+def types_the_number(plan: RequestPlan) -> bool:
+    """Whether a program, too, has to say how many go: nobody empties a list by naming a digest."""
+    return any(row["overridable"] or row["guard"] in TYPED for row in guards_of(plan))
 
 
 def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:

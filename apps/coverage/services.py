@@ -26,7 +26,7 @@ from apps.coverage.models import (
     RequestPlan,
 )
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
-from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, guards_of
+from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, types_the_number
 from apps.coverage.states import RequestState
 from apps.coverage.uses import uses_of
 from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
@@ -167,7 +167,7 @@ def approve_request(
     """Approve exactly the plan that was seen. Asking twice gives the first answer.
 
     `confirm` is how many removals the approver typed, where the plan asks for it (`confirmation_of`). None is a
-    program that was not asked: naming the digest confirms what needs no override besides.
+    program that was not asked: naming the digest confirms what `types_the_number` does not name.
     Raises Forbidden for the requester and for roles without the right, Conflict when the plan is not the current one,
     Invalid for a wrong number.
     """
@@ -207,16 +207,14 @@ def approve_request(
 
 
 def _confirmed(plan: RequestPlan, confirm: str | int | None) -> int | None:
-    """How many removals this approval confirms; None where the plan asks for no confirmation."""
+    """The number that was typed; None where the plan asks for no confirmation, or where the digest is one."""
     wanted = confirmation_of(plan)
-    if wanted is None:
+    if wanted is None or (confirm is None and not types_the_number(plan)):
         return None
-    if confirm is None and not any(row["overridable"] for row in guards_of(plan)):
-        return wanted
     if str(confirm).strip() != str(wanted):
         count = "1 association" if wanted == 1 else f"{wanted} associations"
-        words = f"This plan removes {count}. To approve it, type {wanted}."
-        raise Invalid(words, field="confirm", code="confirm")
+        how = f"type {wanted}" if confirm is not None else f"send `confirm` with the number {wanted}"
+        raise Invalid(f"This plan removes {count}. To approve it, {how}.", field="confirm", code="confirm")
     return wanted
 
 

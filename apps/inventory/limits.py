@@ -16,12 +16,17 @@ from apps.identity.actors import Actor
 from apps.inventory.models import Zone
 from apps.inventory.services import require_manager
 from apps.pki.free_text import text_fault
-from apps.planning.guards import Limits
+from apps.planning.guards import LONG_LIST, Limits
 
 # name -> (least, most, what it says)
 RANGES = {
     "percent": (1, 100, "Part of a list that one change, or one window, may take, in percent"),
     "few": (0, 10_000, "Hostnames of a list that may go whatever part of it they are"),
+    "most_percent": (
+        1,
+        100,
+        f"Part of a list of {LONG_LIST} or more that may go without an override, in percent",
+    ),
     "total": (1, 100_000, "Hostnames of all lists that may go within the window"),
     "pairs": (1, 10_000, "Lists that may lose hostnames within the window"),
     "window_hours": (1, 720, "Length of the window, in hours"),
@@ -39,6 +44,7 @@ def limits_of(zone: Zone) -> Limits:
     return Limits(
         percent=numbers["percent"],
         few=numbers["few"],
+        most_percent=numbers["most_percent"],
         total=numbers["total"],
         pairs=numbers["pairs"],
         window=timedelta(hours=numbers["window_hours"]),

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 
 from apps.audit.models import AuditEvent
-from apps.coverage.models import Association
+from apps.coverage.models import Association, CoverageRequest
 from apps.identity.models import Person, Team
 from apps.identity.permissions import Role
 from apps.identity.selectors import reserved_teams
@@ -35,9 +35,23 @@ def mail_recipients(event: AuditEvent, kind: Kind) -> list[Recipient]:
 def _people(event: AuditEvent, audience: Audience) -> list[tuple[Person, str]]:
     if audience is Audience.ENGINEERS:
         return [(person, "you are a security engineer of the portal") for person in security_engineers()]
+    if audience is Audience.ASKERS:
+        return _askers(event)
     teams = owning_teams(event)
     members = _reachable(Person.objects.filter(teams__in=teams)).prefetch_related("teams")
     return [(person, f"your team {_team_of(person, teams)} owns {event.subject_label}") for person in members]
+
+
+def _askers(event: AuditEvent) -> list[tuple[Person, str]]:
+    """Who made the request of the event, and then the rest of its team."""
+    request = CoverageRequest.objects.select_related("team").filter(pk=event.subject_id).first()
+    if request is None:
+        return []
+    found = [(person, "you asked for it") for person in _reachable(Person.objects.filter(pk=request.requested_by_id))]
+    if request.team:
+        members = _reachable(request.team.members.all()).exclude(pk=request.requested_by_id)
+        found += [(person, f"your team {request.team} asked for it") for person in members]
+    return found
 
 
 def security_engineers() -> QuerySet[Person]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import NAMESPACE_URL, uuid5
 
 from apps.audit.models import AuditEvent
-from apps.notify.kinds import KINDS
+from apps.notify.kinds import is_told
 from apps.outbox.doorbell import ring_on_commit
 
 EVENTS = uuid5(NAMESPACE_URL, "byoca:events")
@@ -13,5 +13,5 @@ EVENTS = uuid5(NAMESPACE_URL, "byoca:events")
 
 def ring_for(instance: AuditEvent, **_signal: object) -> None:
     """After each event that is written, in its own transaction."""
-    if instance.action in KINDS:
+    if is_told(instance):
         ring_on_commit("events", EVENTS)

@@ -16,7 +16,7 @@ from django.conf import settings
 
 from apps.audit.models import AuditEvent
 from apps.errors import Invalid
-from apps.notify.kinds import KINDS
+from apps.notify.kinds import KINDS, why_of
 
 CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 PREFIX = "whsec_"
@@ -40,7 +40,7 @@ def body_of(event: AuditEvent) -> bytes:
                 "hostnames": event.hostnames,
                 "zone": event.zone,
                 "account": event.account,
-                "why": str(event.details.get("why", "")),
+                "why": why_of(event),
                 "url": f"{settings.BYOCA_PUBLIC_URL}{kind.path_of([event])}",
             },
         }

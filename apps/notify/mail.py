@@ -12,12 +12,15 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 
 from apps.audit.models import AuditEvent
-from apps.notify.kinds import KINDS, one_line
+from apps.notify.kinds import KINDS, one_line, why_of
 from apps.notify.models import Notice
 from apps.notify.outcome import MAIL_IS_OFF, SENT, Outcome, later, never
 from apps.notify.selectors import events_of
 
 WIDTH = 76
+NOUNS = {
+    "hostname": "Hostname", "request": "Request", "change": "Change", "zone": "Zone", "account": "Account", "ca": "CA",
+}  # fmt: skip
 PERMANENT = 500
 
 
@@ -90,9 +93,9 @@ def body_of(events: list[AuditEvent], *, reasons: set[str]) -> str:
 
 
 def _facts(event: AuditEvent) -> list[str]:
-    why = one_line(str(event.details.get("why", "")), 1000)
+    why = one_line(why_of(event), 1000)
     facts = {
-        "Hostname": one_line(event.subject_label),
+        NOUNS.get(event.subject_type, "About"): one_line(event.subject_label),
         "Zone": one_line(event.zone),
         "Seen": f"{event.at:%Y-%m-%d %H:%M:%S} UTC",
         "Why": why,

@@ -21,7 +21,7 @@ from apps.errors import Conflict, NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.notify.audience import mail_recipients
-from apps.notify.kinds import KINDS
+from apps.notify.kinds import KINDS, is_told
 from apps.notify.models import Notice, ReadMark
 from apps.notify.outcome import MAIL_IS_OFF, Outcome, Verdict
 from apps.notify.selectors import due_of, has_news, receiver_of, waiting_of, webhooks
@@ -66,7 +66,7 @@ def read_events() -> bool:
 
 
 def _make_notices(events: list[AuditEvent]) -> None:
-    made = [notice for event in events for notice in (*_mails(event), *_hooks(event))]
+    made = [notice for event in events if is_told(event) for notice in (*_mails(event), *_hooks(event))]
     Notice.objects.bulk_create(made, ignore_conflicts=True)
     # In one order for every writer, so that no two wait for each other.
     for receiver in sorted({receiver_of(notice) for notice in made if notice.state == Notice.State.WAITING}, key=str):

@@ -17,7 +17,7 @@ from django.db import transaction
 
 log = structlog.get_logger(__name__)
 
-_bells: queue.Queue[tuple[str, str]] = queue.Queue(maxsize=1000)
+_bells: queue.Queue[tuple[str, str, str]] = queue.Queue(maxsize=1000)
 _ringer: dict[int, threading.Thread] = {}
 _lock = threading.Lock()
 
@@ -32,28 +32,33 @@ TASKS = {
 }
 
 
-def ring_on_commit(kind: str, subject_id: UUID) -> None:
+def queue_of(kind: str, *, urgent: bool) -> str:
+    """The queue of a kind. Sweeps have one of their own, so that a flood of them delays nobody's change."""
+    queue_name = TASKS[kind][1]
+    return "observe" if queue_name == "push" and not urgent else queue_name
+
+
+def ring_on_commit(kind: str, subject_id: UUID, *, urgent: bool = True) -> None:
     """Ask for the kind's task after the commit. Says nothing if the transaction rolls back."""
-    transaction.on_commit(lambda: _ring(kind, str(subject_id)))
+    transaction.on_commit(lambda: _ring(kind, str(subject_id), queue_of(kind, urgent=urgent)))
 
 
-def _ring(kind: str, subject_id: str) -> None:
+def _ring(kind: str, subject_id: str, queue_name: str) -> None:
     with _lock:
         # After a fork the parent's thread does not exist here: threads are looked up by process id.
         if not (thread := _ringer.get(os.getpid())) or not thread.is_alive():
             _ringer[os.getpid()] = thread = threading.Thread(target=_send_all, name="doorbell", daemon=True)
             thread.start()
     try:
-        _bells.put_nowait((kind, subject_id))
+        _bells.put_nowait((kind, subject_id, queue_name))
     except queue.Full:
         log.warning("doorbell_dropped", kind=kind, subject_id=subject_id)
 
 
 def _send_all() -> None:
     while True:
-        kind, subject_id = _bells.get()
+        kind, subject_id, queue_name = _bells.get()
         try:
-            task, queue_name = TASKS[kind]
-            current_app.send_task(task, args=[subject_id], queue=queue_name, ignore_result=True)
+            current_app.send_task(TASKS[kind][0], args=[subject_id], queue=queue_name, ignore_result=True)
         except Exception as error:
             log.warning("doorbell_lost", kind=kind, subject_id=subject_id, error=type(error).__name__)

@@ -51,7 +51,7 @@ def mark_due(*, kind: str, subject_id: UUID, urgent: bool = True) -> None:
             parked_at=None,
             parked_reason="",
         )
-    ring_on_commit(kind, subject_id)
+    ring_on_commit(kind, subject_id, urgent=urgent or entry.urgent)
 
 
 def claim(*, kind: str, subject_id: UUID, worker: str, lease_s: float) -> Lease | None:

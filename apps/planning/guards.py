@@ -20,6 +20,10 @@ Acknowledged = frozenset[tuple[str, str]]
 NO_PAIRS: Acknowledged = frozenset()
 
 CONFIRMATION = "An approval that names each hostname, confirmed by the approver."
+# Guards for which naming the plan's digest is no confirmation: the number has to be typed, by a program too.
+TYPED = frozenset({"emptied", "last_of_zone", "share"})
+# From this many hostnames on a list loses no more than `most_percent` by an approval alone.
+LONG_LIST = 10
 OVERRIDE = "An override for this plan, with a reason, by someone who neither asked for the removal nor approved it."
 NOTHING = "Nothing: this is a fault of the portal. The plan has to be built again."
 
@@ -28,14 +32,15 @@ NOTHING = "Nothing: this is a fault of the portal. The plan has to be built agai
 class Limits:
     """How much may go from one zone. Reaching a limit passes, exceeding it does not; no list is too small to count.
 
-    Within one plan, more than `percent` of a list (at least 1 hostname) needs a confirmed approval; more than that
-    and more than `few` hostnames needs an override. Over `window`, the same `percent` and `few` hold for what has gone
-    from one list, of its size when the window began; `total` hostnames and `pairs` (zone, CA) lists that lose any,
-    over everything that the caller counts as recent.
+    More than `percent` of a list (at least 1 hostname) needs a confirmed approval; more than that and more than `few`
+    hostnames needs an override, and so does more than `most_percent` of a list of `LONG_LIST` or more. Each counts
+    within one plan, and over `window` together with what has gone from the list, of its size when the window began.
+    `total` hostnames and `pairs` (zone, CA) lists that lose any count over everything that the caller calls recent.
     """
 
     percent: int = 10
     few: int = 10
+    most_percent: int = 30
     total: int = 100
     pairs: int = 10
     window: timedelta = timedelta(hours=24)
@@ -102,18 +107,22 @@ def check(
     overrides: Iterable[Override] = (),
     *,
     unconfirmed: Acknowledged = NO_PAIRS,
+    untyped: Acknowledged = NO_PAIRS,
     observed: ObservedZone | None = None,
     decided_by: frozenset[str] = frozenset(),
 ) -> tuple[Refusal, ...]:
     """Every reason against the plan; none when it may be sent.
 
-    `acknowledged` pairs are named by an approval; it counts as confirmed for all but those in `unconfirmed`.
+    `acknowledged` pairs are named by an approval; it counts as confirmed for all but those in `unconfirmed`, and as
+    confirmed by a typed number for all but those in `untyped` besides.
     With `observed`, the read it is about to be sent against, the plan is also replayed step by step. An override by
     one of `decided_by`, who asked for or approved these changes, counts for nothing.
     """
     refusals = _faults(plan, acknowledged, observed)
-    if not all((step.ca, name) in acknowledged - unconfirmed for step in _removing(plan) for name in step.removes):
-        refusals += confirmations(plan, limits)
+    leaving = {(step.ca, name) for step in _removing(plan) for name in step.removes}
+    confirmed = leaving <= acknowledged - unconfirmed
+    typed = confirmed and not leaving & untyped
+    refusals += [r for r in confirmations(plan, limits, recent) if not (typed if r.guard in TYPED else confirmed)]
     passed = {o.guard for o in overrides if o.plan_digest == plan.digest and o.by not in decided_by}
     refusals += [r for r in too_big(plan, limits, recent) if r.guard not in passed]
     return tuple(refusals)
@@ -149,18 +158,16 @@ def _faults(plan: Plan, acknowledged: Acknowledged, observed: ObservedZone | Non
     return found
 
 
-def confirmations(plan: Plan, limits: Limits) -> tuple[Refusal, ...]:
+def confirmations(plan: Plan, limits: Limits, recent: Recent | None = None) -> tuple[Refusal, ...]:
     """What the approver of this plan has to confirm, by typing how many hostnames go."""
     found: list[Refusal] = []
     steps = _removing(plan)
     for step in steps:
-        size, gone = len(step.before), len(step.removes)
         if not step.after:
             words = f"The list of CA {step.ca[:12]} in {plan.zone} would be empty."
-            found.append(Refusal("emptied", words, CONFIRMATION, {"removed": gone, "of": size}))
-        if gone > (limit := _share(size, limits)):
-            words = f"{gone} of {size} hostnames of CA {step.ca[:12]} in {plan.zone} would go."
-            found.append(Refusal("share", words, CONFIRMATION, {"removed": gone, "of": size, "limit": limit}))
+            numbers = {"removed": len(step.removes), "of": len(step.before)}
+            found.append(Refusal("emptied", words, CONFIRMATION, numbers))
+        found += _share_of_one_list(plan.zone, step, limits, recent)
     if steps and plan.pairs_left == 0:
         words = f"No hostname of {plan.zone} would be left under any CA."
         found.append(Refusal("last_of_zone", words, CONFIRMATION, {"left": 0}))
@@ -172,6 +179,26 @@ def confirmations(plan: Plan, limits: Limits) -> tuple[Refusal, ...]:
     return tuple(found)
 
 
+def _share_of_one_list(zone: str, step: ReplaceList, limits: Limits, recent: Recent | None) -> list[Refusal]:
+    """In one go, or one by one within the window: of what the list held when that began."""
+    size, gone = len(step.before), len(step.removes)
+    if gone > (limit := _share(size, limits)):
+        words = f"{gone} of {size} hostnames of CA {step.ca[:12]} in {zone} would go."
+        return [Refusal("share", words, CONFIRMATION, {"removed": gone, "of": size, "limit": limit})]
+    before = _gone_before((zone, step.ca), limits, recent)
+    if before and recent is not None:
+        size = recent.sizes.get((zone, step.ca), size)
+        gone = len(before | set(step.removes))
+        if gone > (limit := _share(size, limits)):
+            words = (
+                f"{gone} hostnames of CA {step.ca[:12]} in {zone} would be gone {_within_words(limits)}, "
+                f"of {size} at its start."
+            )
+            numbers = {"removed": gone, "earlier": len(before), "of": size, "limit": limit}
+            return [Refusal("share", words, CONFIRMATION, numbers)]
+    return []
+
+
 def too_big(plan: Plan, limits: Limits, recent: Recent | None = None) -> tuple[Refusal, ...]:
     """What an override has to let pass, whoever approved the removal."""
     steps = _removing(plan)
@@ -180,9 +207,7 @@ def too_big(plan: Plan, limits: Limits, recent: Recent | None = None) -> tuple[R
     past = _within(recent, limits)
     found: list[Refusal] = []
     for step in steps:
-        key = (plan.zone, step.ca)
-        before = {r.hostname for r in past if (r.zone, r.ca) == key}
-        found += _too_much_of_one_list(step, key, before, limits, recent)
+        found += _too_much_of_one_list(step, (plan.zone, step.ca), limits, recent)
     gone = {(r.zone, r.ca, r.hostname) for r in past} | {(plan.zone, s.ca, name) for s in steps for name in s.removes}
     if len(gone) > limits.total:
         words = f"{len(gone)} hostnames would be removed {_within_words(limits)}; the limit is {limits.total}."
@@ -195,20 +220,23 @@ def too_big(plan: Plan, limits: Limits, recent: Recent | None = None) -> tuple[R
 
 
 def _too_much_of_one_list(
-    step: ReplaceList, key: tuple[str, str], before: set[str], limits: Limits, recent: Recent | None
+    step: ReplaceList, key: tuple[str, str], limits: Limits, recent: Recent | None
 ) -> list[Refusal]:
     found: list[Refusal] = []
     size = len(step.before)
-    limit = max(limits.few, _share(size, limits))
+    limit = _alone(size, limits)
     if len(step.removes) > limit:
         words = (
             f"{len(step.removes)} of {size} hostnames of CA {key[1][:12]} in {key[0]} would go; the limit is {limit}."
         )
         numbers = {"removed": len(step.removes), "of": size, "limit": limit}
         found.append(Refusal("ratio", words, OVERRIDE, numbers, overridable=True))
+    before = _gone_before(key, limits, recent)
     if before and recent is not None:
+        # A list that was filled within the window is as long as what it holds and has lost.
+        known = len(before | set(step.before))
         size = recent.sizes.get(key, size)
-        limit = max(limits.few, _share(size, limits))
+        limit = _alone(size, limits, known)
         gone = len(before | set(step.removes))
         if gone > limit:
             words = (
@@ -222,6 +250,16 @@ def _too_much_of_one_list(
 
 def _share(size: int, limits: Limits) -> int:
     return max(1, size * limits.percent // 100)
+
+
+def _alone(size: int, limits: Limits, known: int = 0) -> int:
+    """How many hostnames a list of that size may lose by a confirmed approval alone; `known` is another size of it."""
+    long = [max(1, count * limits.most_percent // 100) for count in (size, known) if count >= LONG_LIST]
+    return min([max(limits.few, _share(size, limits)), *long])
+
+
+def _gone_before(key: tuple[str, str], limits: Limits, recent: Recent | None) -> set[str]:
+    return {removal.hostname for removal in _within(recent, limits) if (removal.zone, removal.ca) == key}
 
 
 def _within(recent: Recent | None, limits: Limits) -> list[Removal]:

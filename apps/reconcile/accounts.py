@@ -35,6 +35,7 @@ from apps.reconcile.certificates import CaWriter
 from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s
 from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.observe import WORKER
+from apps.reconcile.parking import park_cut_off
 from apps.reconcile.troubles import store_trouble
 from apps.reconcile.vanished import end_vanished
 
@@ -50,8 +51,11 @@ def run_account(account_id: UUID) -> None:
     if lease is None:
         return
     account = Account.objects.filter(pk=account_id).first()
-    if account is None or lease.attempts > PARK_AFTER_ATTEMPTS * 2:
-        park(lease, reason="The worker stopped in the middle of this account too often. Read the log, then retry.")
+    if account is None:
+        park(lease, reason="There is no such account any more.")
+        return
+    if lease.attempts > PARK_AFTER_ATTEMPTS * 2:
+        park_cut_off(lease, account)
         return
     # A CA comes nearer to its end whether Cloudflare answers or not.
     record_expiry(by=WORKER, account=account, now=timezone.now())

@@ -16,7 +16,7 @@ from apps.coverage.selectors import current_plan, desired_zone
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
 from apps.planning.diff import diff
-from apps.planning.guards import Override, Refusal, too_big
+from apps.planning.guards import TYPED, Override, Refusal, too_big
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.plan import ReplaceList
 from apps.planning.state import DesiredZone, ObservedZone
@@ -96,6 +96,7 @@ class Gatekeeper:
             self.observed,
             self.recent,
             unconfirmed=frozenset(pair for row in decisions if not row.confirmed for pair in row.pairs),
+            untyped=frozenset(pair for row in decisions if not row.typed for pair in row.pairs),
             overrides=self._overrides(plan, decisions),
             decided_by=frozenset(person for row in decisions for person in row.people),
         )
@@ -141,7 +142,8 @@ class Gatekeeper:
 
     def _want_confirmation(self, plan: PurePlan, decisions: list[Decision], refusals: list[Refusal]) -> None:
         """The edge is such that a removal needs a confirmation that its approver was not asked for."""
-        unconfirmed = [row for row in decisions if not row.confirmed]
+        by_number = any(row.guard in TYPED for row in refusals)
+        unconfirmed = [row for row in decisions if not (row.typed if by_number else row.confirmed)]
         if len(unconfirmed) < len(decisions):
             self._set_aside(unconfirmed)
             return

@@ -20,17 +20,19 @@ def refusals_of(
     recent: Recent,
     *,
     unconfirmed: Acknowledged = NO_PAIRS,
+    untyped: Acknowledged = NO_PAIRS,
     overrides: Iterable[Override] = (),
     decided_by: frozenset[str] = frozenset(),
 ) -> tuple[Refusal, ...]:
     """Every reason against the plan, which takes `observed` to `desired`; none when it may be sent.
 
-    What `desired` releases is what approvals name; those of `unconfirmed` pairs are not confirmed.
+    What `desired` releases is what approvals name; those of `unconfirmed` pairs are not
+    confirmed, and those of `untyped` pairs not by a typed number.
     """
     released = released_pairs(desired)
     found = check(
-        plan, limits_of(zone), released, recent, overrides, unconfirmed=unconfirmed, observed=observed,
-        decided_by=decided_by,
+        plan, limits_of(zone), released, recent, overrides, unconfirmed=unconfirmed, untyped=untyped,
+        observed=observed, decided_by=decided_by,
     )  # fmt: skip
     return found + over_limit(plan, observed, rules_allowed(zone.cloudflare_plan))
 

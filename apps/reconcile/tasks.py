@@ -10,6 +10,7 @@ from django.db import close_old_connections
 
 from apps.coverage.break_glass import return_due_break_glasses
 from apps.inventory.watermark import check_history
+from apps.outbox.doorbell import queue_of
 from apps.outbox.selectors import entries_due
 from apps.outbox.services import beat, release_leases_of_the_dead
 from apps.reconcile.accounts import ask_for_token_checks, run_account
@@ -52,5 +53,5 @@ def tick() -> None:
     return_due_break_glasses(by=WORKER)
     for entry in entries_due():
         task = reconcile_account if entry.kind == "account" else reconcile_zone
-        task.apply_async(args=[str(entry.subject_id)], queue="push", expires=60)
+        task.apply_async(args=[str(entry.subject_id)], queue=queue_of(entry.kind, urgent=entry.urgent), expires=60)
     beat("tick")

@@ -34,6 +34,7 @@ from apps.reconcile.gatekeeping import Admitted, Gatekeeper
 from apps.reconcile.healing import healing_plan
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
+from apps.reconcile.parking import park_cut_off
 from apps.reconcile.plans import end_plan, store_plan
 from apps.reconcile.troubles import store_trouble
 from apps.reconcile.unanswered import gives_up
@@ -56,7 +57,7 @@ def run_zone(zone_id: UUID) -> None:
         park(lease, reason="Cloudflare no longer lists this zone. Its history stays readable.")
         return
     if lease.attempts > PARK_AFTER_ATTEMPTS * 2:
-        park(lease, reason="The worker stopped in the middle of this zone too often. Read the log, then retry.")
+        park_cut_off(lease, zone)
         return
     try:
         with client_for(zone.account, lease=lease, purpose=_purpose(zone)) as client:

@@ -107,6 +107,10 @@ def _refusal(hostname: str, zone_name: str, names: Collection[str], switches: Sw
         plain = plain.removeprefix("*.")
     if not HOSTNAME.fullmatch(plain):
         return "this is not a fully qualified hostname"
+    if plain == zone_name and "*" not in hostname and not switches.apex_hosts:
+        return "the name of the zone itself is not allowed"
+    if not switches.punycode and any(label.startswith("xn--") for label in plain.split(".")):
+        return "international names are not allowed"
     if zone_of(plain, names) != zone_name and not switches.foreign_hosts:
         return f"hostnames must belong to the zone {zone_name}"
     return ""

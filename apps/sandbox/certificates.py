@@ -49,9 +49,9 @@ def create_certificate(call: Call) -> Reply:
         raise errors.bad_value("certificates is required", pointer="/certificates")
     if name is not None and not isinstance(name, str):
         raise errors.bad_value("name must be a string", pointer="/name")
-    described = x509_text.describe(text)
+    described = x509_text.describe(text, bad_pem_code=call.switches.bad_pem_code)
     account_id = call.params["account_id"]
-    if ca and not described.all_cas:
+    if ca and not described.all_cas and not call.switches.leaf_as_ca:
         raise errors.certificate_not_a_ca()
     if ca and not described.signature_known:
         raise errors.signature_not_supported(described.signature)

@@ -60,7 +60,7 @@ def judge(db: sqlite3.Connection, request: Request, switches: Switches, now: dat
         return Judgement(None, why=NO_ZONE)
     cas = _cas_asking(db, zone["id"], name, now.timestamp() - switches.edge_lag_s)
     chain = client_certificates.read(request.certificate) if request.certificate and cas else []
-    trusted = _trusted(db, zone["account_id"], None if switches.unassociated_ca_verifies else cas)
+    trusted = _trusted(db, zone["account_id"], None if switches.unassociated_ca_verifies else cas, switches)
     verdict = client_certificates.verify(chain, trusted, now)
     facts = {
         "http.host": host if port and switches.host_keeps_port else name,
@@ -93,8 +93,15 @@ def _cas_asking(db: sqlite3.Connection, zone_id: str, hostname: str, moment: flo
     ]
 
 
-def _trusted(db: sqlite3.Connection, account_id: str, ids: list[str] | None) -> dict[str, list[x509.Certificate]]:
+# Which blocks of an uploaded chain, as it is kept, a client's path may end at.
+ANCHORS = {"all": slice(None), "first": slice(0, 1), "last": slice(-1, None)}
+
+
+def _trusted(
+    db: sqlite3.Connection, account_id: str, ids: list[str] | None, switches: Switches
+) -> dict[str, list[x509.Certificate]]:
     """CA id -> its certificates; `ids` None for every CA of the account. The Managed CA's keys are not here."""
+    anchors = ANCHORS[switches.chain_trusts]
     rows = {
         row["id"]: row["pem"]
         for row in db.execute(
@@ -102,7 +109,7 @@ def _trusted(db: sqlite3.Connection, account_id: str, ids: list[str] | None) -> 
         )
     }
     wanted = [certificate_id for certificate_id in ids if certificate_id != MANAGED] if ids is not None else list(rows)
-    return {each: client_certificates.read(rows[each]) for each in wanted if each in rows}
+    return {each: client_certificates.read(rows[each])[anchors] for each in wanted if each in rows}
 
 
 def _by_rules(

@@ -68,8 +68,8 @@ def bad_value(message: str, *, pointer: str | None = None) -> ApiError:
     return ApiError(400, 1400, message, pointer=pointer, assumed=True)
 
 
-def certificate_unreadable() -> ApiError:
-    return ApiError(400, 1470, "Unable to parse certificate", assumed=True)
+def certificate_unreadable(code: int = 1470) -> ApiError:
+    return ApiError(400, code, "Unable to parse certificate", assumed=True)
 
 
 def certificate_exists() -> ApiError:

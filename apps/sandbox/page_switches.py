@@ -46,6 +46,8 @@ LABELS = {
     "chain_reversed": "Chains come back reversed",
     "chain_deduplicated": "Chains lose repeated blocks",
     "expired_ca_refused": "Refuse an expired CA",
+    "leaf_as_ca": "Accept a leaf as a CA",
+    "bad_pem_code": "Code for an unreadable PEM",
     "type_shown": "Rows of the list have a type",
     "certificates_paged": "The list has pages",
     "list_lag_s": "A new row is missing from the list for (s)",
@@ -59,6 +61,8 @@ LABELS = {
     "hostname_case": "Upper case in hostnames",
     "trailing_dot": "Trailing dot of a hostname",
     "wildcards": "Accept wildcards",
+    "apex_hosts": "Accept the zone's own name",
+    "punycode": "Accept international names",
     "foreign_hosts": "Accept hosts outside the zone",
     "max_hostnames": "Longest list (0: no limit)",
     "unknown_certificate": "Unknown CA in a PUT",
@@ -68,6 +72,7 @@ LABELS = {
     "rules_quota": "Custom rules in a zone",
     "empty_rules_shown": "An empty ruleset shows its rules",
     "unassociated_ca_verifies": "A CA without the host verifies clients",
+    "chain_trusts": "Blocks of a chain that are trusted",
     "host_keeps_port": "http.host keeps the port",
 }
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {

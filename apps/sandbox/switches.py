@@ -43,6 +43,8 @@ class CertificateSwitches:
     chain_reversed: bool = False
     chain_deduplicated: bool = False
     expired_ca_refused: bool = False
+    leaf_as_ca: bool = False
+    bad_pem_code: int = 1470
     type_shown: bool = True
     certificates_paged: bool = False
     list_lag_s: int = 0
@@ -62,6 +64,8 @@ class ZoneSwitches:
     hostname_case: str = "lowered"
     trailing_dot: str = "refused"
     wildcards: bool = False
+    apex_hosts: bool = True
+    punycode: bool = True
     foreign_hosts: bool = False
     max_hostnames: int = 0
     unknown_certificate: str = "1472"
@@ -71,6 +75,7 @@ class ZoneSwitches:
     rules_quota: int = 1000
     empty_rules_shown: bool = True
     unassociated_ca_verifies: bool = False
+    chain_trusts: str = "all"
     host_keeps_port: bool = True
 
 
@@ -88,6 +93,8 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "bad_token_status": (400, 401, 403),
     "pem_newline": ("removed", "kept", "added"),
     "in_use_status": (400, 409),
+    "bad_pem_code": (1470, 1400, 1406, 1411),
+    "chain_trusts": ("all", "first", "last"),
     "hostname_order": ("kept", "sorted", "reversed"),
     "hostname_case": ("lowered", "kept", "refused"),
     "trailing_dot": ("refused", "stripped", "kept"),

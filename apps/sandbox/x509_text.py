@@ -58,11 +58,11 @@ class Described:
     blocks: int = 1
 
 
-def describe(text: str) -> Described:
-    """Read one or more PEM certificates; the first supplies the fields. Raises ApiError 1470 on anything else."""
+def describe(text: str, *, bad_pem_code: int = 1470) -> Described:
+    """Read one or more PEM certificates; the first supplies the fields. Raises ApiError on anything else."""
     blocks = BLOCK.findall(text)
     if not blocks or any(label != "CERTIFICATE" for label, _ in blocks):
-        raise errors.certificate_unreadable()
+        raise errors.certificate_unreadable(bad_pem_code)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -72,7 +72,7 @@ def describe(text: str) -> Described:
             ]
             return _described(found)
     except (ValueError, binascii.Error, TypeError, x509.UnsupportedGeneralNameType):
-        raise errors.certificate_unreadable() from None
+        raise errors.certificate_unreadable(bad_pem_code) from None
 
 
 def _described(found: list[x509.Certificate]) -> Described:

@@ -38,6 +38,7 @@ Starts every part of the portal on this machine, until Ctrl-C. Set by environmen
   BYOCA_DATA_DIR      where everything is kept (.data)
   BYOCA_PORT          where the portal listens (8000), at BYOCA_BIND (127.0.0.1)
   BYOCA_SANDBOX_PORT  where the local stand-in for Cloudflare listens (8787)"""
+QUEUES = "maintenance,push,mail,probe,observe"
 CELERY = ["-m", "celery", "-A", "byoca_portal", "--quiet"]
 
 
@@ -175,8 +176,10 @@ class Up:
             "--workers", "1", "--threads", "8", "--worker-tmp-dir", str(temporary), "--log-level", "warning",
             "--no-control-socket",
         ], edge)  # fmt: skip
-        self._child("worker", [*CELERY, "worker", "--queues", "push,maintenance,probe,mail", "--concurrency", "3",
-                               "--loglevel", "WARNING", "--without-mingle", "--without-gossip", "--without-heartbeat"], edge)  # fmt: skip  # noqa: E501
+        self._child("worker", [
+            *CELERY, "worker", "--queues", QUEUES, "--concurrency", "3", "--loglevel", "WARNING", "--without-mingle",
+            "--without-gossip", "--without-heartbeat",
+        ], edge)  # fmt: skip
         self._child("beat", [*CELERY, "beat", "--loglevel", "WARNING", "--schedule",
                              str(self.folder / "beat-schedule"), "--pidfile", ""], edge)  # fmt: skip
 

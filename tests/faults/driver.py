@@ -108,7 +108,8 @@ class Driver:
         return found
 
     def approve(self, row: dict[str, Any], person: str = "engineer2") -> dict[str, Any]:
-        approved: dict[str, Any] = self.send(f"/requests/{row['id']}/approve/", {"digest": row["digest"]}, person)
+        body = {"digest": row["digest"], "confirm": row["confirm"]}
+        approved: dict[str, Any] = self.send(f"/requests/{row['id']}/approve/", body, person)
         return approved
 
     def request(self, row: dict[str, Any]) -> dict[str, Any]:

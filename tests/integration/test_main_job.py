@@ -52,7 +52,8 @@ def ask(portal: PortalProcess, person: str = "owner", **body: Any) -> dict[str, 
 
 def approve(portal: PortalProcess, row: dict[str, Any], person: str = "engineer2") -> dict[str, Any]:
     with portal.api(person) as api:
-        ok(api.post(f"/requests/{row['id']}/approve/", json={"digest": row["digest"]}))
+        body = {"digest": row["digest"], "confirm": row["confirm"]}
+        ok(api.post(f"/requests/{row['id']}/approve/", json=body))
         ended = ("done", "failed", "partly_done", "stale")
         found: dict[str, Any] = wait_for(
             lambda: (now := ok(api.get(f"/requests/{row['id']}/")))["state"] in ended and now, saying="the request ends"

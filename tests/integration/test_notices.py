@@ -19,7 +19,7 @@ ZONE = "northwind-pay.example"
 NAME = f"api.{ZONE}"
 SENDER = "portal@byoca.example"
 PEOPLE = {"owner@northwind.example", "engineer@northwind.example", "engineer2@northwind.example"}
-WORKER = ("worker", "--queues", "push,maintenance,probe,mail", "--concurrency", "2", "--loglevel", "ERROR")
+WORKER = ("worker", "--queues", "maintenance,push,mail,probe,observe", "--concurrency", "2", "--loglevel", "ERROR")
 
 RESOLVER = f"""
 import socket

@@ -80,6 +80,7 @@ class LimitsSerializer(serializers.Serializer[Any]):
 
     percent = serializers.IntegerField()
     few = serializers.IntegerField()
+    most_percent = serializers.IntegerField()
     total = serializers.IntegerField()
     pairs = serializers.IntegerField()
     window_hours = serializers.IntegerField()
@@ -90,6 +91,7 @@ class LimitsBodySerializer(StrictSerializer):
 
     percent = serializers.IntegerField(required=False, allow_null=True)
     few = serializers.IntegerField(required=False, allow_null=True)
+    most_percent = serializers.IntegerField(required=False, allow_null=True)
     total = serializers.IntegerField(required=False, allow_null=True)
     pairs = serializers.IntegerField(required=False, allow_null=True)
     window_hours = serializers.IntegerField(required=False, allow_null=True)

@@ -88,7 +88,11 @@ class ApproveBodySerializer(StrictSerializer):
     comment = serializers.CharField(required=False, allow_blank=True, default="")
     confirm = serializers.IntegerField(
         required=False, allow_null=True, default=None, min_value=0,
-        help_text="How many associations go, as `confirm` of the plan says. Needed when a guard asks for an override.",
+        help_text=(
+            "How many associations go, as `confirm` of the plan says. Needed when a list would be emptied (`emptied`), "
+            "a zone left without any hostname (`last_of_zone`), more than the zone's share taken from a list, at once "
+            "or within the window (`share`), or when a guard asks for an override. Else the digest is enough."
+        ),
     )  # fmt: skip
 
 

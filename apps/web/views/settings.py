@@ -22,6 +22,7 @@ from apps.inventory.models import Account
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
 from apps.inventory.services import add_account, replace_token, set_budget, set_healing, set_mode, set_slot_limit
+from apps.inventory.token_check import EXCESS_WORDS
 from apps.outbox.models import OutboxEntry
 from apps.probing.selectors import setting_of
 from apps.probing.services import set_probing
@@ -49,6 +50,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
 def _accounts_page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
     values["rows"] = [_row(account, entries) for account in all_accounts()]
+    values["excess_words"] = EXCESS_WORDS
     values["probing"] = {account.pk: setting_of(account) for account in all_accounts()}
     return render(request, "settings/accounts.html", values, status=400 if values["errors"] else 200)
 

@@ -22,8 +22,9 @@ def test_a_zones_limits_are_the_defaults_but_for_what_is_set() -> None:
     zone = Zone.objects.get(account=make_account(), name="pay.example")
     assert limits_of(zone) == Limits()
     admin = actor(Role.ADMIN)
-    zone = set_limits(by=admin, zone_id=zone.pk, limits={"few": 3, "window_hours": 48, "total": None}, reason="Small")
-    assert limits_of(zone) == Limits(few=3, window=timedelta(hours=48))
+    wanted = {"few": 3, "most_percent": 50, "window_hours": 48, "total": None}
+    zone = set_limits(by=admin, zone_id=zone.pk, limits=wanted, reason="Small")
+    assert limits_of(zone) == Limits(few=3, most_percent=50, window=timedelta(hours=48))
     event = AuditEvent.objects.get(action="zone:limits_set")
     assert (event.before["few"], event.after["few"], event.reason) == (10, 3, "Small")
     zone = set_limits(by=admin, zone_id=zone.pk, limits={}, reason="Back")

@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.test import Client as Browser
 
 from apps.audit.models import AuditEvent
 from apps.cloudflare.client import Client
 from apps.cloudflare.errors import RateLimited
+from apps.identity.permissions import Role
 from apps.inventory import token_check
 from apps.inventory.models import Account
 from apps.inventory.stops import stop_writes
-from apps.inventory.token_check import CALLS, check_token, store_scope_check
-from tests.factories import SETUP, make_account
+from apps.inventory.token_check import CALLS, EXCESS, check_token, store_scope_check
+from tests.factories import SETUP, actor, make_account
 from tests.sandbox_server import SandboxProcess
 from tests.unit.cloudflare.server import Edge, failure, success
 
@@ -152,7 +154,9 @@ def test_a_rule_is_rehearsed_at_the_end_of_those_there_are(scripted: Edge) -> No
     account = make_account(zones=(), cloudflare_id="a" * 32)
     ruleset, refused = success({"id": "d" * 32, "version": "1", "rules": []}), failure(403, 10000)
     zone = ZONE | {"account": {"id": account.cloudflare_id}}
-    found = script(scripted, ACTIVE, success([]), success([zone]), refused, ruleset, success(None), *[refused] * 3)
+    found = script(
+        scripted, ACTIVE, success([]), success([zone]), refused, ruleset, success(None), *[refused] * len(EXCESS)
+    )
     assert (found["Zone: SSL and Certificates, Read"][0], found["Zone: Zone WAF, Edit"][0]) == ("failed", "passed")
     assert (scripted.requests[5].path.rpartition("/")[2], scripted.requests[5].query) == (
         "rules",
@@ -165,13 +169,33 @@ def test_rights_that_are_not_needed_are_named_and_a_first_rule_is_rehearsed(scri
     zone = ZONE | {"account": {"id": account.cloudflare_id}}
     found = script(
         scripted, ACTIVE, success([]), success([zone | {"status": "pending"}]), failure(404, 1472),
-        failure(404, 10003), failure(400, 20217), success([]), failure(404, 7003), failure(403, 10000),
+        failure(404, 10003), failure(400, 20217), success([]), failure(404, 7003), failure(403, 10000), success([]),
+        failure(400, 1400), success([]), success([]), failure(403, 9109),
     )  # fmt: skip
     assert found["Zone: SSL and Certificates, Read"][0] == "passed"
     assert found["Zone: Zone WAF, Edit"][0] == "passed", "the rule was refused, not the caller"
     assert found["Zone: DNS, Read"] == ("excess", "Not needed. Take it off the token.")
-    assert "Account: API Tokens, Read" not in found
+    named = [scope for scope, (result, _) in found.items() if result == "excess"]
+    assert named == [
+        "Zone: DNS, Read", "Account: Account Settings, Read", "Account: Workers KV Storage, Read",
+        "Account: API Tokens, Read",
+    ], "neither what is unknown, nor what lacks, nor what was asked wrongly"  # fmt: skip
+    asked = [call.path.partition("/client/v4")[2] for call in scripted.requests[-len(EXCESS) :]]
+    ids = {"zone": ZONE["id"], "account": account.cloudflare_id}
+    assert asked == [path.format(**ids) for path in EXCESS.values()]
+    assert {call.method for call in scripted.requests[-len(EXCESS) :]} == {"GET"}
+    assert len(scripted.requests) <= CALLS
     rehearsed = scripted.requests[5]
     assert rehearsed.method == "POST"
     assert rehearsed.query == {"dry_run": ["true"]}
     assert rehearsed.json["rules"][0]["expression"] == token_check.REHEARSAL.expression
+
+
+def test_the_page_says_what_is_looked_for_and_what_is_not(account: Account, settings: Any) -> None:
+    settings.WHITENOISE_AUTOREFRESH = True
+    client, admin = Browser(), actor(Role.ADMIN).person
+    assert admin
+    client.force_login(admin)
+    shown = client.get("/accounts/").content.decode()
+    assert all(scope in shown for scope in EXCESS)
+    assert "Not looked for is every other right" in shown

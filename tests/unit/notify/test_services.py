@@ -233,7 +233,7 @@ def test_old_notices_are_forgotten(desk: Desk, smtp: SmtpServer) -> None:
 def rung(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The messages that would go to the broker."""
     sent: list[str] = []
-    monkeypatch.setattr("apps.outbox.doorbell._ring", lambda kind, _subject: sent.append(kind))
+    monkeypatch.setattr("apps.outbox.doorbell._ring", lambda kind, _subject, _queue: sent.append(kind))
     return sent
 
 

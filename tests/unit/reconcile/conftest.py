@@ -36,14 +36,14 @@ def _edge_process() -> Iterator[SandboxProcess]:
 class World:
     """One account of the stand-in, read once, with a live CA, an owner and an engineer."""
 
-    def __init__(self, edge: SandboxProcess) -> None:
+    def __init__(self, edge: SandboxProcess, name: str = "Northwind") -> None:
         self.edge = edge
         self.seeded = {row["id"] for row in edge.state()["certificates"]}
         self.began_after = edge.last_seq()
         self.engineer, self.other_engineer = actor(Role.ENGINEER), actor(Role.ENGINEER)
         self.owner = actor(Role.OWNER, teams=(make_team("Payments"),))
         self.account: Account = add_account(
-            by=SETUP, name="Northwind", cloudflare_id=edge.account_id, token=edge.token, mode="read_write"
+            by=SETUP, name=name, cloudflare_id=edge.account_id, token=edge.token, mode="read_write"
         )
         Account.objects.filter(pk=self.account.pk).update(base_url=edge.base_url, slot_limit=1000, call_limit=1_000_000)
         self.account.refresh_from_db()
@@ -73,7 +73,7 @@ class World:
         """Approve the current plan and let the workers run."""
         plan = current_plan(request_by_id(request.pk))
         assert plan is not None
-        approve_request(by=self.engineer, request_id=request.pk, digest=plan.digest)
+        approve_request(by=self.engineer, request_id=request.pk, digest=plan.digest, confirm=plan.document["confirm"])
         self.run()
         return request_by_id(request.pk)
 

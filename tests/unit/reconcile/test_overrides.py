@@ -271,7 +271,7 @@ def test_an_approver_who_was_not_asked_to_confirm_is_asked_when_it_turns_out_nee
     other = covered(world, "Other", MANY[0])
     limited(world, percent=90, few=100)
     request = world.ask(other, MANY[0], kind="uncover")
-    approve_request(by=world.engineer, request_id=request.pk, digest=digest(request))
+    confirm(world, request, run=False)
     Approval.objects.filter(request=request).update(confirmed=None)
     world.run()
     stale = request_by_id(request.pk)
@@ -288,22 +288,53 @@ def test_a_confirmed_removal_goes_before_one_that_nobody_confirmed(world: World)
     Approval.objects.filter(request=unasked).update(confirmed=None)
     confirm(world, asked)
     assert request_by_id(asked.pk).state == "done"
-    assert request_by_id(unasked.pk).state == "done", "one of eleven is no share that anybody has to confirm"
+    assert request_by_id(unasked.pk).state == "stale", "four of fourteen within the window are a share"
 
 
-def test_the_page_asks_for_the_number_and_a_program_names_the_digest(world: World) -> None:
+def test_the_page_asks_for_the_number(world: World) -> None:
     ca = covered(world, "Typed", *MANY[:3])
     request = world.ask(ca, *MANY[:3], kind="uncover")
     for wrong in ("", "2", 4, "three"):
         with pytest.raises(Invalid, match="type 3"):
             approve_request(by=world.engineer, request_id=request.pk, digest=digest(request), confirm=wrong)
-    assert world.approve(request).state == "done"
+    assert confirm(world, request).state == "done"
     assert Approval.objects.get(request=request).confirmed == 3
+
+
+def test_a_program_types_the_number_too_for_a_share_and_for_the_last(world: World) -> None:
+    ca = covered(world, "By program", *MANY[:3])
+    for names, guards, words in ((MANY[:2], {"share"}, "2"), (MANY[2:3], {"share", "emptied"}, "1")):
+        request = world.ask(ca, *names, kind="uncover")
+        assert {row["guard"] for row in document(request)["guards"]} >= guards
+        with pytest.raises(Invalid, match=f"send `confirm` with the number {words}"):
+            approve_request(by=world.engineer, request_id=request.pk, digest=digest(request))
+        assert confirm(world, request).state == "done"
+
+
+def test_a_removal_in_slices_by_digest_is_asked_for_the_number_when_it_is_sent(world: World) -> None:
+    ca = covered(world, "Slices", *MANY[:4])
+    slices = [world.ask(ca, name, kind="uncover") for name in MANY[:3]]
+    for request in slices:
+        assert document(request)["guards"] == []
+        approve_request(by=world.engineer, request_id=request.pk, digest=digest(request))
+    world.run()
+    assert sorted(request_by_id(row.pk).state for row in slices) == ["done", "stale", "stale"]
+    assert len(world.edge.hostnames(ZONE, ca.cloudflare_id)) == 3
+
+
+def test_more_than_thirty_percent_of_a_list_of_ten_waits_for_an_override(world: World) -> None:
+    ca = covered(world, "Ten", *MANY[:10])
+    assert confirm(world, world.ask(ca, *MANY[:3], kind="uncover")).state == "done"
+    fourth = confirm(world, world.ask(ca, MANY[3], kind="uncover"))
+    assert (fourth.state, {row["guard"] for row in needed_overrides(fourth)}) == ("approved", {"window"})
+    override(world, fourth, guard="window")
+    world.run()
+    assert request_by_id(fourth.pk).state == "done"
 
 
 def test_a_program_types_the_number_too_when_an_override_is_needed(world: World) -> None:
     _, request = big_removal(world, "Program")
-    with pytest.raises(Invalid, match="type 12") as refused:
+    with pytest.raises(Invalid, match="number 12") as refused:
         approve_request(by=world.engineer, request_id=request.pk, digest=digest(request))
     assert list(refused.value.details) == ["confirm"]
     assert confirm(world, request, run=False).state == "approved"

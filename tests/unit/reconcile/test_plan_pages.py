@@ -75,7 +75,7 @@ def test_the_api_names_the_guards_and_takes_confirmation_and_override(world: Wor
     assert set(seen["guards"][0]) == {"zone", "guard", "message", "needs", "overridable"}
     refused = engineer.send("POST", f"{path}approve/", named)
     assert (refused.status_code, refused.json()["errors"]["confirm"]) == (
-        400, ["This plan removes 3 associations. To approve it, type 3."],
+        400, ["This plan removes 3 associations. To approve it, send `confirm` with the number 3."],
     )  # fmt: skip
     approved = engineer.send("POST", f"{path}approve/", {**named, "confirm": 3})
     assert (approved.status_code, approved.json()["approvals"][0]["confirmed"]) == (200, 3)
@@ -98,9 +98,10 @@ def test_the_api_names_the_guards_and_takes_confirmation_and_override(world: Wor
 
 
 def test_an_ordinary_removal_needs_the_digest_alone_by_api_and_the_number_on_the_page(world: World) -> None:
-    ca = world.upload("Ordinary")
-    assert world.approve(world.ask(ca, *NAMES[:2], mode="verify")).state == "done"
-    by_page, by_api = world.ask(ca, NAMES[0], kind="uncover"), world.ask(ca, NAMES[1], kind="uncover")
+    first, second = world.upload("Ordinary page"), world.upload("Ordinary API")
+    assert world.approve(world.ask(first, *NAMES[:2], mode="verify")).state == "done"
+    assert world.approve(world.ask(second, *NAMES[2:], mode="verify")).state == "done"
+    by_page, by_api = world.ask(first, NAMES[0], kind="uncover"), world.ask(second, NAMES[2], kind="uncover")
     page = browser(world.engineer)
     shown = page.get(f"/requests/{by_page.pk}/").content.decode()
     assert "To approve, type" in shown
@@ -109,7 +110,8 @@ def test_an_ordinary_removal_needs_the_digest_alone_by_api_and_the_number_on_the
     assert (refused.status_code, "type 1." in refused.content.decode()) == (400, True)
     assert page.post(f"/requests/{by_page.pk}/review/", {**values, "confirm": "1"}).status_code == 302
     named = {"digest": digest(by_api)}
-    assert Caller(world.engineer).send("POST", f"/requests/{by_api.pk}/approve/", named).status_code == 200
+    approved = Caller(world.engineer).send("POST", f"/requests/{by_api.pk}/approve/", named)
+    assert (approved.status_code, approved.json()["approvals"][0]["confirmed"]) == (200, None)
     world.run()
     assert {request_by_id(row.pk).state for row in (by_page, by_api)} == {"done"}
 
@@ -158,7 +160,7 @@ def test_limits_are_set_by_an_administrator_on_the_page_and_by_api(world: World)
     api = Caller(admin)
     answer = api.send("PUT", path, {"few": 3, "window_hours": 48, "reason": "Slow zone"})
     assert answer.json()["removal_limits"] == {
-        "percent": 10, "few": 3, "total": 100, "pairs": 10, "window_hours": 48,
+        "percent": 10, "few": 3, "most_percent": 30, "total": 100, "pairs": 10, "window_hours": 48,
     }  # fmt: skip
     assert api.send("PUT", path, {"pairs": 0, "reason": "x"}).json()["errors"]["pairs"]
     assert api.send("PUT", "/zones/nowhere.example/limits/", {"reason": "x"}).status_code == 404

@@ -12,6 +12,8 @@ from apps.coverage.selectors import current_plan, request_by_id
 from apps.coverage.services import approve_request
 from apps.inventory.models import Zone
 from apps.outbox.models import OutboxEntry
+from apps.outbox.services import mark_due
+from apps.reconcile.accounts import run_account
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS
 from apps.reconcile.models import Plan
 from apps.reconcile.zones import run_zone
@@ -110,3 +112,11 @@ def test_a_zone_that_its_worker_never_survives_is_parked(world: World) -> None:
     entry = run_next(world.zone())
     assert entry.parked_at
     assert "too often" in entry.parked_reason
+    event = AuditEvent.objects.get(action="zone:parked")
+    assert (event.subject_label, event.zone) == (world.zone().name, world.zone().name)
+    assert event.details["why"] == entry.parked_reason
+    mark_due(kind="account", subject_id=world.account.pk)
+    OutboxEntry.objects.filter(subject_id=world.account.pk).update(attempts=2 * PARK_AFTER_ATTEMPTS)
+    run_account(world.account.pk)
+    event = AuditEvent.objects.get(action="account:parked")
+    assert (event.subject_label, event.account, event.zone) == ("Northwind", str(world.account.pk), "")

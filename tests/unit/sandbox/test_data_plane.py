@@ -108,6 +108,43 @@ def test_two_cas_on_one_host_both_let_in(edge: Edge, root: Made, ca: str) -> Non
     assert (found["ca"], found["verified"], found["status"]) == (second, True, 403)
 
 
+def test_of_two_cas_that_both_verify_the_last_one_deployed_wins(edge: Edge, root: Made, ca: str) -> None:
+    bundle = root.pem + authority("Beside it").pem
+    second = edge.control("POST", "certificates", {"name": "again", "certificates": bundle})[1]["id"]
+    assert judge(edge, pem=client(root).pem)["ca"] == ca, "the newer one does not hold the hostname yet"
+    associate(edge, second, HOST)
+    assert judge(edge, pem=client(root).pem)["ca"] == second
+    associate(edge, ca)
+    associate(edge, ca, HOST)
+    assert judge(edge, pem=client(root).pem)["ca"] == second, "the CA counts, not its list"
+    associate(edge, second)
+    assert judge(edge, pem=client(root).pem)["ca"] == ca
+
+
+@pytest.mark.parametrize(
+    ("trusts", "by_root", "by_middle"), [("all", True, True), ("first", False, True), ("last", True, True)]
+)
+def test_which_block_of_a_chain_is_trusted(edge: Edge, root: Made, trusts: str, by_root: bool, by_middle: bool) -> None:
+    """A path through the intermediate, which is presented along, ends at the root where that one is trusted."""
+    middle = authority("Middle", issuer=root)
+    added = edge.control("POST", "certificates", {"name": "chain", "certificates": middle.pem + root.pem})[1]["id"]
+    associate(edge, added, HOST)
+    edge.control("POST", "switches", {"chain_trusts": trusts})
+    assert judge(edge, pem=client(root).pem)["verified"] is by_root
+    assert judge(edge, pem=client(middle).pem + middle.pem)["verified"] is by_middle
+    assert judge(edge, pem=client(middle).pem)["verified"] is (trusts != "last"), "without what it stands on"
+
+
+def test_a_leaf_that_was_taken_as_a_ca_verifies_nobody(edge: Edge, root: Made) -> None:
+    holder = client(root)
+    edge.control("POST", "switches", {"leaf_as_ca": True})
+    sent = {"ca": True, "certificates": holder.pem}
+    added = edge.call("POST", edge.certificates(), sent)[1]["result"]["id"]
+    associate(edge, added, HOST)
+    found = judge(edge, pem=client(holder).pem)
+    assert (found["certificate_asked"], found["verified"]) == (True, False)
+
+
 def test_an_unassociated_ca_verifies_only_with_its_switch(edge: Edge, root: Made, ca: str) -> None:
     other = authority("Other Root")
     edge.control("POST", "certificates", {"name": "other", "certificates": other.pem})

@@ -180,6 +180,38 @@ def test_an_expired_ca_is_taken_or_refused(edge: Edge, code_of: Code) -> None:
     assert upload(edge, expired.pem)[0] == 200
 
 
+def test_a_leaf_may_be_taken_for_a_ca(edge: Edge, code_of: Code) -> None:
+    leaf = make_leaf("client", issuer=make_ca("Root"))
+    assert code_of(upload(edge, leaf.pem)) == (400, 1474)
+    switch(edge, leaf_as_ca=True)
+    assert upload(edge, leaf.pem)[1]["result"]["ca"] is True
+
+
+@pytest.mark.parametrize("code", CHOICES["bad_pem_code"])
+def test_a_pem_that_cannot_be_read_has_one_of_several_codes(edge: Edge, code_of: Code, code: int) -> None:
+    switch(edge, bad_pem_code=code)
+    broken = "-----BEGIN CERTIFICATE-----\nTUlJ\n-----END CERTIFICATE-----\n"
+    for pem in ("no pem", broken, "-----BEGIN PUBLIC KEY-----\nTUlJ\n-----END PUBLIC KEY-----\n"):
+        answer = upload(edge, pem)
+        assert code_of(answer) == (400, code)
+        assert answer[1]["errors"][0]["message"] == "Unable to parse certificate"
+
+
+def test_a_rule_is_edited_as_a_whole_or_moved(edge: Edge, code_of: Code) -> None:
+    """A PATCH without the expression is no smaller edit: it is refused."""
+    path = f"/zones/{edge.seeded.zones[ZONE]}/rulesets"
+    ruleset = edge.call("GET", f"{path}/phases/http_request_firewall_custom/entrypoint")[1]["result"]
+    rule = ruleset["rules"][0]
+    one = f"{path}/{ruleset['id']}/rules/{rule['id']}"
+    for body in ({"action": "block"}, {"enabled": False}, {"action": "block", "position": {"index": 1}}):
+        answer = edge.call("PATCH", one, body)
+        assert code_of(answer) == (400, 20125)
+        assert answer[1]["errors"][0]["source"]["pointer"] == "/expression"
+    assert edge.call("PATCH", one, {"position": {"index": 1}})[0] == 200
+    after = edge.call("GET", f"{path}/{ruleset['id']}")[1]["result"]["rules"][0]
+    assert (after["expression"], after["enabled"]) == (rule["expression"], rule["enabled"])
+
+
 def test_the_list_may_be_paged_and_hide_the_type(edge: Edge) -> None:
     switch(edge, quota=20, certificates_paged=True, type_shown=False)
     for number in range(4):
@@ -201,6 +233,8 @@ def test_the_list_may_be_paged_and_hide_the_type(edge: Edge) -> None:
         ({"trailing_dot": "kept"}, [ONE + "."], [ONE + "."]),
         ({"wildcards": True}, ["*.northwind.example"], ["*.northwind.example"]),
         ({"foreign_hosts": True}, ["a.elsewhere.example"], ["a.elsewhere.example"]),
+        ({}, [ZONE, f"xn--bcher-kva.{ZONE}"], [ZONE, f"xn--bcher-kva.{ZONE}"]),
+        ({"apex_hosts": False, "wildcards": True}, [f"*.{ZONE}"], [f"*.{ZONE}"]),
     ],
 )
 def test_names_are_normalised_or_kept(edge: Edge, switches: dict[str, Any], sent: list[str], answer: list[str]) -> None:
@@ -219,6 +253,8 @@ def test_names_are_normalised_or_kept(edge: Edge, switches: dict[str, Any], sent
         ({}, ["a.elsewhere.example"]),
         ({}, ["a.devices.northwind.example"]),
         ({"max_hostnames": 1}, [ONE, TWO]),
+        ({"apex_hosts": False}, [ZONE]),
+        ({"punycode": False}, [ONE, f"xn--bcher-kva.{ZONE}"]),
     ],
 )
 def test_one_bad_name_refuses_the_whole_list(edge: Edge, switches: dict[str, Any], sent: list[str]) -> None:
