@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -59,8 +60,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(world: World) -> Desk:
-    return Desk(world)
+def desk(world: World) -> Iterator[Desk]:
+    desk = Desk(world)
+    yield desk
+    desk.edge.change_token(desk.ids["write"], revoked=False)
 
 
 def test_sweeps_listings_drift_and_previews_read_with_the_token_that_cannot_write(desk: Desk, world: World) -> None:
