@@ -103,7 +103,7 @@ def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
 
 @transaction.atomic
 def set_budget(*, by: Actor, account_id: UUID, call_limit: int | None, call_share_percent: int) -> Account:
-    """How many calls Cloudflare allows this account's token in five minutes (None: the installation's default), and
+    """How many calls Cloudflare allows this account's tokens in five minutes (None: the installation's default), and
     which part of them the portal may make. Raises Invalid."""
     require_manager(by)
     problems: dict[str, list[str]] = {}

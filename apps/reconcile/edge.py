@@ -51,7 +51,7 @@ class Observation:
 
 
 class EdgeClient(Client):
-    """A client whose every call counts against its token's budget, and may be held back by it (BudgetExhausted).
+    """A client whose every call counts against its account's budget, and may be held back by it (BudgetExhausted).
 
     Each answer renews the lease, so that it can be short: it outlives one call and not the whole run. A refusal of a
     read token says that it is one.

@@ -1,4 +1,4 @@
-"""A circuit breaker per token: when Cloudflare does not answer, one call at a time finds out when it does again.
+"""A circuit breaker per account (by its write token): when Cloudflare does not answer, one call at a time finds out when it does again.
 
 Without it every zone of an account would call on its own, each with its own back-off, into a far side that is down.
 Closed, faults in a row are counted; an answer, whatever it says, begins anew. They open it when they are as many as

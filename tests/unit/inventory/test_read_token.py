@@ -134,12 +134,17 @@ def test_the_page_shows_both_and_what_a_refusal_of_each_means() -> None:
     for words in ("Write token not tried", "Read token not tried", "Read token permissions", "Replace write token"):
         assert words in html
     account.read_scope_check = [{"scope": "Zone: Zone WAF, Edit", "result": "excess", "detail": "Take it off."}]
-    account.read_token_state = account.token_state = "broken"
-    account.save()
-    html = admin.get("/accounts/").content.decode()
-    for words in ("Cloudflare refuses the read token", "Cloudflare refuses the write token", "Take it off."):
-        assert words in html
-    assert "What is approved already is still sent" in html
+    for states, said in (
+        (("broken", "working"), "What is approved already is still sent"),
+        (("working", "broken"), "Reading goes on with the read token"),
+        (("broken", "broken"), "Nothing is read and nothing is sent"),
+    ):
+        account.read_token_state, account.token_state = states
+        account.save()
+        html = admin.get("/accounts/").content.decode()
+        assert said in html
+        assert html.count("<h3>Cloudflare refuses") == 1
+    assert "Take it off." in html
 
 
 def test_it_is_stored_replaced_and_removed_by_page() -> None:
