@@ -102,6 +102,10 @@ class SandboxProcess:
                 return found
             since = found[-1]["seq"]
 
+    def last_seq(self) -> int:
+        """The number of the newest entry of the log; 0 while there is none."""
+        return int(self._control("GET", "requests?since=1000000000")["last_seq"])
+
     def violations(self) -> list[str]:
         return [entry["violation"] for entry in self.requests() if entry["violation"]]
 

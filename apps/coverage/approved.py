@@ -53,8 +53,10 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
         "approved_at": timezone.now(),
         "approved_by_label": by_label,
     }
-    existing = Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
-    if existing is None or existing.state == Association.State.RELEASING:
+    rows = Association.objects.select_related("request")
+    existing = rows.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
+    # What a failed request left behind is held back with it: whoever asks again answers for it from now on.
+    if existing is None or existing.state == Association.State.RELEASING or existing.is_held:
         _end_record(row.zone, request.ca, row.hostname)
         Association.objects.update_or_create(
             zone=row.zone, ca=request.ca, hostname=row.hostname, defaults={**values, "live_at": None}
@@ -64,6 +66,15 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
             approved_by_label=by_label,
         )  # fmt: skip
     set_mode(request, row, mode_after(row.zone, row.hostname, request))
+
+
+def bring_back(request: CoverageRequest, *, by_label: str) -> None:
+    """Approve again what the request wanted and what is approved under no request any more."""
+    if request.kind == Kind.UNCOVER:
+        return
+    for row in request.hostnames.exclude(result=RequestHostname.Result.DONE).select_related("zone"):
+        if not Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).exists():
+            _approve(request, row, by_label)
 
 
 def _unsettle(request: CoverageRequest, row: RequestHostname) -> None:
@@ -98,20 +109,19 @@ def _owner_of(row: RequestHostname) -> Team | None:
 
 def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
     """The hostname's mode once the request holds. A second CA never weakens what the first one was approved with."""
-    existing = Enforcement.objects.filter(zone=zone, hostname=hostname).first()
-    on_this_ca = Association.objects.filter(
-        zone=zone, ca=request.ca, hostname=hostname, state=Association.State.APPROVED
-    ).exclude(request=request)
-    if existing is None or on_this_ca.exists():
+    existing = Enforcement.objects.filter(zone=zone, hostname=hostname).select_related("request").first()
+    here = Association.objects.filter(zone=zone, ca=request.ca, hostname=hostname, state=Association.State.APPROVED)
+    on_this_ca = [row for row in here.exclude(request=request).select_related("request") if not row.is_held]
+    if existing is None or on_this_ca:
         return request.mode
-    return max(existing.mode, request.mode, key=STRICTNESS.__getitem__)
+    return max(existing.mode_in_force, request.mode, key=STRICTNESS.__getitem__)
 
 
 def set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
-    existing = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).first()
+    existing = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).select_related("request").first()
     if existing is None:
         Enforcement.objects.create(zone=row.zone, hostname=row.hostname, mode=mode, request=request)
-    elif existing.mode != mode:
+    elif existing.mode != mode or existing.is_held:
         existing.mode, existing.request, existing.live_at = mode, request, None
         existing.save(update_fields=["mode", "request", "live_at"])
 

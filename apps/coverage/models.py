@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from apps.authorities.models import CertificateAuthority
-from apps.coverage.states import RequestState
+from apps.coverage.states import HELD, RequestState
 from apps.identity.models import Person, Team
 from apps.inventory.models import Account, Zone
 
@@ -212,6 +212,17 @@ class Association(models.Model):
     def __str__(self) -> str:
         return f"{self.hostname} under {self.ca}"
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the request that wanted it at the edge failed before it was there: planning leaves it out."""
+        return self.state == self.State.APPROVED and self.live_at is None and self.request.state in HELD
+
+    @property
+    def release_failed(self) -> bool:
+        """Whether the request that was to take it off the edge failed: until somebody asks again it stays wanted."""
+        asked = self.release_request
+        return self.state == self.State.RELEASING and asked is not None and asked.state in HELD
+
 
 class Enforcement(models.Model):
     """Approved mode of one hostname, whatever the number of its CAs. `live_at` as for associations.
@@ -231,6 +242,15 @@ class Enforcement(models.Model):
 
     def __str__(self) -> str:
         return f"{self.hostname}: {self.mode}"
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the request for this mode failed before the edge had it: planning goes by `settled_mode`."""
+        return self.live_at is None and self.request.state in HELD
+
+    @property
+    def mode_in_force(self) -> str:
+        return (self.settled_mode or ModeChoice.VERIFY.value) if self.is_held else self.mode
 
 
 class BreakGlass(models.Model):

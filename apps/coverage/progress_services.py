@@ -40,8 +40,8 @@ def begin_applying(*, by: Actor, request_ids: Iterable[int]) -> None:
     """Approved requests whose plan is about to be sent."""
     for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids)):
         if request.state == RequestState.APPROVED:
-            # Another zone of it may wait for an override still.
-            move_request(request, RequestState.APPLYING, why=request.state_reason if request.waits_for else "")
+            # Another zone or hostname of it may wait still.
+            move_request(request, RequestState.APPLYING, why=request.state_reason)
             record_request(by, "request:apply_started", request, after={"state": request.state})
 
 
@@ -60,8 +60,29 @@ def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
 
 
 @transaction.atomic
+def wait_for_ca(*, by: Actor, request_id: int, zone: Zone, why: str) -> None:
+    """An approved request waits for a CA of its hostnames to be at the edge; with an empty `why` no longer.
+
+    Recorded when it begins. What else the request waits for is said first.
+    """
+    request = locked_request(request_id)
+    here = f"Waits in {zone.name}. "
+    reason = f"{here}{why} Decide on the drift of this hostname; the request then goes on by itself." if why else ""
+    told = request.state_reason
+    if reason == told or request.state not in IN_FLIGHT or (told and not told.startswith(here)):
+        return
+    request.state_reason = reason
+    request.save(update_fields=["state_reason"])
+    if reason:
+        record_request(by, "request:waits_for_ca", request, after={"why": reason})
+
+
+@transaction.atomic
 def retry_requests(*, by: Actor, zone: Zone) -> None:
-    """Put failed requests of a zone back to approved; the approved state never went away."""
+    """Put failed requests of a zone back to approved.
+
+    Their approved state stood, unless a later request for the same hostnames took it over and gave it up.
+    """
     by.require(Permission.RUN_RETRY)
     failed = (RequestState.FAILED, RequestState.PARTLY_DONE)
     rows = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=failed).values_list("pk", flat=True)
@@ -71,6 +92,8 @@ def retry_requests(*, by: Actor, zone: Zone) -> None:
         move_request(request, RequestState.APPROVED, finished_at=None)
         if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
             approved.write(request, by_label=by.label)
+        else:
+            approved.bring_back(request, by_label=by.label)
         record_request(by, "request:retried", request, before=before, after={"state": request.state})
     mark_due(kind="zone", subject_id=zone.pk)
     subject = ("zone", zone.pk, zone.name)

@@ -20,7 +20,7 @@ from apps.coverage.models import (
     RequestHostname,
     RequestPlan,
 )
-from apps.coverage.states import IN_FLIGHT, OPEN, UNDECIDED, RequestState
+from apps.coverage.states import HELD, IN_FLIGHT, OPEN, UNDECIDED, RequestState
 from apps.coverage.verdicts import assess as assess
 from apps.errors import NotFound
 from apps.identity.actors import Actor
@@ -28,8 +28,6 @@ from apps.identity.permissions import Permission
 from apps.identity.selectors import people_with
 from apps.inventory.models import Account, Zone
 from apps.planning.state import DesiredZone, Mode
-
-HELD = (RequestState.FAILED, RequestState.PARTLY_DONE)
 
 
 def _requests() -> QuerySet[CoverageRequest]:
@@ -118,7 +116,7 @@ def associations_of(ca: CertificateAuthority) -> QuerySet[Association]:
 
 def associations_in(account: Account) -> QuerySet[Association]:
     rows = Association.objects.filter(zone__account=account)
-    return rows.select_related("zone", "ca", "owner_team", "request")
+    return rows.select_related("zone", "ca", "owner_team", "request", "release_request")
 
 
 def enforcements_in(account: Account) -> QuerySet[Enforcement]:

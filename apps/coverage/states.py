@@ -50,6 +50,8 @@ MOVES: dict[RequestState, frozenset[RequestState]] = {
 OPEN = ("planning", "waiting", "stale", "approved", "applying")
 UNDECIDED = ("planning", "waiting", "stale")
 IN_FLIGHT = ("approved", "applying")
+# Ended without reaching everything: what is missing is held back until somebody retries, or asks again.
+HELD = ("failed", "partly_done")
 
 
 def may_move(current: str, target: RequestState) -> bool:

@@ -82,12 +82,12 @@ def _known(
     approved: dict[str, list[Association]] = {}
     account = ca.account
     associations = Association.objects.filter(zone__account=account, hostname__in=names)
-    for row in associations.select_related("ca", "owner_team"):
+    for row in associations.select_related("ca", "owner_team", "request", "release_request"):
         approved.setdefault(row.hostname, []).append(row)
     pending = RequestHostname.objects.filter(
         request__account=account, request__ca=ca, hostname__in=names, request__state__in=OPEN
     ).exclude(request_id=ignore_request)
-    modes = list(Enforcement.objects.filter(zone__account=account, hostname__in=names))
+    modes = list(Enforcement.objects.filter(zone__account=account, hostname__in=names).select_related("request"))
     edge: set[str] = set()
     if ca.cloudflare_id:
         for row in EdgeList.objects.filter(zone__account=account, ca_cloudflare_id=ca.cloudflare_id):
@@ -95,7 +95,7 @@ def _known(
     return _Known(
         zones={zone.name: zone for zone in zones_of(account)},
         approved=approved,
-        modes={row.hostname: row.mode for row in modes},
+        modes={row.hostname: row.mode_in_force for row in modes},
         ladder=Ladder.of(account, modes, override),
         pending={row.hostname: row for row in pending},
         edge=edge,
@@ -184,7 +184,9 @@ def _by_kind(hostname: str, ca: CertificateAuthority, kind: str, mode: str, know
     others = [row.ca.name for row in rows if row.ca_id != ca.pk and row.state == Association.State.APPROVED]
     at_edge = hostname in known.edge
     if kind == Kind.UNCOVER:
-        return _uncover(mine, others, ca)
+        return _uncover(mine or _not_released(rows, ca), others, ca)
+    if mine and mine.is_held:
+        return _failed_before(mine, kind)
     if kind == Kind.RESTORE:
         return _restore(mine, at_edge, ca)
     if kind == Kind.ADOPT and mine:
@@ -206,6 +208,17 @@ def _by_kind(hostname: str, ca: CertificateAuthority, kind: str, mode: str, know
     if at_edge:
         return "check", "At the edge already, not approved yet. This request approves it.", "unexpected"
     return "ready", "Not covered yet", "new"
+
+
+def _failed_before(mine: Association, kind: str) -> tuple[str, str, str]:
+    if kind == Kind.RESTORE:
+        return "fix", f"{mine.request} failed to bring it to the edge. Retry that, or ask again.", "failed_before"
+    return "check", f"{mine.request} failed to bring it to the edge. This request answers for it now.", "failed_before"
+
+
+def _not_released(rows: Iterable[Association], ca: CertificateAuthority) -> Association | None:
+    """An approval under this CA whose removal was asked for before, and failed."""
+    return next((row for row in rows if row.ca_id == ca.pk and row.release_failed), None)
 
 
 def _restore(mine: Association | None, at_edge: bool, ca: CertificateAuthority) -> tuple[str, str, str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from apps.planning.plan import Effect, Plan, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.rule import hostnames_in, is_ours
-from apps.planning.rule_steps import rule_steps
+from apps.planning.rule_steps import rule_steps, unfinished_rules
 from apps.planning.seen import edge_modes
 from apps.planning.simulate import apply_step
 from apps.planning.state import DesiredZone, Mode, ObservedZone
@@ -50,6 +50,16 @@ def diff(desired: DesiredZone, observed: ObservedZone, *, heal: bool = True) -> 
     effects = _effects(desired, observed, after, adds, removes)
     left = sum(len(names) for names in after.lists.values())
     return Plan(desired.zone, observed.fingerprint(), tuple(steps), effects, left, tuple(sorted(waits)))
+
+
+def unfinished(desired: DesiredZone, observed: ObservedZone) -> frozenset[str]:
+    """Hostnames of which a list, or a rule that blocks them, proves no approval done yet.
+
+    Their rules are not what is approved, or they wait for a CA of their own; whatever shares a rule with one that
+    waits does not wait itself.
+    """
+    waits = waiting(desired, observed, _additions(desired, observed, heal=False))
+    return unfinished_rules(as_they_stand(desired, observed, waits), observed) | waits
 
 
 def put_back(desired: DesiredZone, observed: ObservedZone, pairs: frozenset[tuple[str, str]]) -> Plan:

@@ -98,11 +98,8 @@ def rule_steps(
     return steps + ends + [DeleteRule("", as_state(rule)) for rule in bridges]
 
 
-def unfinished(desired: DesiredZone, observed: ObservedZone) -> frozenset[str]:
-    """Hostnames whose rules of ours are not yet what is approved: a bridge may hold them, or a rule with other pins.
-
-    That a list holds a hostname, or that some rule blocks it, proves an approval done only when it is not among these.
-    """
+def unfinished_rules(desired: DesiredZone, observed: ObservedZone) -> frozenset[str]:
+    """Hostnames whose rules of ours are not yet what is approved: a bridge may hold them, or a rule with other pins."""
     return frozenset(name for change in _differing(desired, observed) for name in change.old | change.new)
 
 

@@ -117,12 +117,16 @@ def try_rules(client: Client, zone: Zone, ruleset: Ruleset | None, steps: Sequen
         rules = [rule_write(step.rule) for step in steps if isinstance(step, AddRule)]
         client.rules.create_ruleset(zone.cloudflare_id, rules=rules, dry_run=True)
         return
+    # A rule may go and come back under its ref in one plan: it goes only when the plan is sent, so until then its ref
+    # is taken, and what comes is tried in its place.
+    standing = {rule.ref: rule.id for rule in ruleset.rules}
     for step in steps:
         rule = rule_write(step.rule)
-        if isinstance(step, AddRule):
+        rule_id = standing.get(rule.ref, "") if isinstance(step, AddRule) else step.rule_id
+        if rule_id:
+            client.rules.edit(zone.cloudflare_id, ruleset.id, rule_id, rule, dry_run=True)
+        elif isinstance(step, AddRule):
             client.rules.add(zone.cloudflare_id, ruleset.id, rule, first=step.first, dry_run=True)
-        elif step.rule_id:
-            client.rules.edit(zone.cloudflare_id, ruleset.id, step.rule_id, rule, dry_run=True)
 
 
 def trial_of(client: EdgeClient, zone: Zone, ruleset: Ruleset | None, plan: Plan) -> Trial | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from apps.coverage.models import CoverageRequest, GuardOverride, Kind
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
-from apps.coverage.progress_services import fail_requests, outdate_plan
+from apps.coverage.progress_services import fail_requests, outdate_plan, wait_for_ca
 from apps.coverage.selectors import current_plan, desired_zone
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
@@ -61,6 +61,8 @@ class Gatekeeper:
                 self.aside.clear()
             desired = desired_zone(self.zone, without=self.left_out | self.aside)
             plan = diff(desired, self.observed, heal=False)
+            if not self.left_out | self.aside:
+                self._tell_waiting(plan, desired)
             if plan.is_noop:
                 self.left_out |= {request.pk for request in self.going}
                 continue
@@ -163,6 +165,18 @@ class Gatekeeper:
         if wait_for_overrides(by=WORKER, request_id=request.pk, zone=self.zone, refusals=rows):
             store_plan(zone=self.zone, plan=plan, requests=[request], refusals=missing)
         self.left_out.add(request.pk)
+
+    def _tell_waiting(self, plan: PurePlan, desired: DesiredZone) -> None:
+        """Requests whose hostname would be locked out wait until a CA of it is in a list again; people read why."""
+        labels = ca_labels(self.zone.account)
+        for request in self.requests:
+            names = {row.hostname for row in request.hostnames.all() if row.zone_id == self.zone.pk}
+            why = [
+                f"{name} would refuse every client: {named(', '.join(sorted(desired.cas_of(name))), labels)} "
+                f"{'is' if len(desired.cas_of(name)) == 1 else 'are'} approved for it, and no list at the edge has it."
+                for name in sorted(names & set(plan.waits))
+            ]
+            wait_for_ca(by=WORKER, request_id=request.pk, zone=self.zone, why=" ".join(why))
 
     def _set_aside(self, decisions: Sequence[Decision]) -> None:
         self.aside |= {row.request.pk for row in decisions}

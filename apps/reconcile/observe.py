@@ -25,9 +25,9 @@ from apps.coverage.selectors import desired_zone, plans_in_play
 from apps.errors import PortalError, Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone
+from apps.planning.diff import unfinished
 from apps.planning.drift import drift
 from apps.planning.rule import is_ours
-from apps.planning.rule_steps import unfinished
 from apps.planning.seen import edge_modes
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.edge import Observation, rule_states

@@ -23,8 +23,6 @@ from apps.planning.answer import HostnameFacts, answer, sentence
 from apps.planning.rule_facts import RuleFacts, ZoneRules
 from apps.planning.state import Mode, RuleState
 
-FAILED_STATES = (RequestState.FAILED, RequestState.PARTLY_DONE)
-
 
 @dataclass(frozen=True)
 class Column:
@@ -144,11 +142,9 @@ def _read_edge(account: Account) -> _Edge:
 
 
 def _flying(account: Account) -> dict[str, str]:
-    """Hostname -> state of the newest request that is on its way or failed."""
+    """Hostname -> state of the newest request that is on its way."""
     rows = (
-        RequestHostname.objects.filter(
-            request__account=account, request__state__in=(*IN_FLIGHT, *FAILED_STATES), result="pending"
-        )
+        RequestHostname.objects.filter(request__account=account, request__state__in=IN_FLIGHT, result="pending")
         .order_by("request_id")
         .values_list("hostname", "request__state")
     )
@@ -208,12 +204,12 @@ def _cell(zone: Zone, hostname: str, col: Column, edge: _Edge, approved: dict[ob
 
 def _word(row: Association, at_edge: bool, state: str) -> str:
     if row.state == Association.State.RELEASING:
-        return "failed" if state in FAILED_STATES else "removing"
+        return "failed" if row.release_failed else "removing"
     if at_edge:
         return "live"
     if row.live_at is not None:
         return "missing"
-    if state in FAILED_STATES:
+    if row.is_held:
         return "failed"
     return "pushing" if state == RequestState.APPLYING else "queued"
 
@@ -247,7 +243,7 @@ def _facts(
     other_mode = rule.state == "altered" or (rule.detail and rule.state != "paused")
     drifted = {"missing", "unexpected"} & {cell.state for cell in cells} or other_mode
     return HostnameFacts(
-        approved_cas=frozenset(row.ca.name for row in approved.values() if _counts(row, state)),
+        approved_cas=frozenset(row.ca.name for row in approved.values() if _counts(row)),
         live_cas=at_edge,
         expired_cas=frozenset(col.label for col in cols if col.expires_at and col.expires_at <= now),
         early_cas=frozenset(col.label for col in cols if col.ca and col.ca.not_before > now),
@@ -260,18 +256,20 @@ def _facts(
         others=rules.others,
         mode=Mode(mode.mode) if mode else None,
         changing=state in IN_FLIGHT,
-        push_failed=state in FAILED_STATES,
+        push_failed=_has_failed(approved.values(), mode),
         has_drift=bool(drifted) or rules.altered,
         read_at=read_at,
     )
 
 
-def _counts(row: Association, state: str) -> bool:
+def _counts(row: Association) -> bool:
     """Whether the edge should show it. What a failed request wanted is held back, as in `desired_zone`."""
-    failed = state in FAILED_STATES
-    if row.state == Association.State.RELEASING:
-        return failed
-    return row.live_at is not None or not failed
+    return row.release_failed if row.state == Association.State.RELEASING else not row.is_held
+
+
+def _has_failed(rows: Iterable[Association], mode: Enforcement | None) -> bool:
+    """Whether a request for this hostname failed, and nobody has asked again."""
+    return any(row.is_held or row.release_failed for row in rows) or bool(mode and mode.is_held)
 
 
 def in_flight_count(account: Account) -> int:

@@ -37,7 +37,7 @@ def calls_of(portal: PortalProcess, token_id: str, since: int = 0) -> list[dict[
 
 
 def test_sweeps_and_drift_read_with_one_token_and_the_other_writes(portal: PortalProcess) -> None:
-    write_id = wait_for(lambda: requests_at_edge(portal))[0]["token_id"]
+    write_id = ok(httpx.get(f"{portal.edge_origin}/_sandbox/state"))["tokens"][0]["id"]
     made = control(portal, "tokens", name="Reading", permissions=READ)
     with portal.api("admin") as api:
         ok(api.put(f"/accounts/{portal.demo['sandbox']['account_id']}/read-token/", json={"token": made["token"]}))

@@ -37,7 +37,7 @@ def account(edge: SandboxProcess) -> Account:
 
 
 def check(edge: SandboxProcess, account: Account, token: str, kind: TokenKind = TokenKind.WRITE) -> dict[str, str]:
-    since = edge.requests()[-1]["seq"] if edge.requests() else 0
+    since = edge.last_seq()
     before = edge.state()
     with Client(base_url=edge.base_url, token=token) as client:
         results = check_token(client, account, kind)

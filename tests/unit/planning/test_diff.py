@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from apps.errors import Unsafe
-from apps.planning.diff import diff
+from apps.planning.diff import diff, unfinished
 from apps.planning.plan import AddRule, Plan, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.rule import BRIDGE_PREFIX, compile_rules, is_ours
-from apps.planning.rule_steps import unfinished
 from apps.planning.seen import edge_modes
 from apps.planning.simulate import apply_plan, prefixes
 from apps.planning.state import DesiredZone, Mode, ObservedZone, RuleState

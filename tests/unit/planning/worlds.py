@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from apps.planning.diff import unfinished
 from apps.planning.rule import BRIDGE_PREFIX, PREFIX, compile_rules, hostnames_in, make_rule, pins_in
-from apps.planning.rule_steps import unfinished
 from apps.planning.seen import edge_modes
 from apps.planning.state import DesiredZone, Mode, ObservedZone, RuleState
 

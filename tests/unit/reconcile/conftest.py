@@ -29,7 +29,6 @@ from tests.sandbox_server import SandboxProcess
 @pytest.fixture(scope="session")
 def _edge_process() -> Iterator[SandboxProcess]:
     with SandboxProcess() as edge:
-        # CAs of earlier tests stay in their slots.
         edge.switch(rate_limit_on=False, rate_limit=1_000_000, quota=1000)
         yield edge
 
@@ -39,7 +38,8 @@ class World:
 
     def __init__(self, edge: SandboxProcess) -> None:
         self.edge = edge
-        self.began_after = max((call["seq"] for call in edge.requests()), default=0)
+        self.seeded = {row["id"] for row in edge.state()["certificates"]}
+        self.began_after = edge.last_seq()
         self.engineer, self.other_engineer = actor(Role.ENGINEER), actor(Role.ENGINEER)
         self.owner = actor(Role.OWNER, teams=(make_team("Payments"),))
         self.account: Account = add_account(
@@ -99,14 +99,15 @@ class World:
         self.run()
 
     def clear(self) -> None:
-        """Take this test's hostnames and rules off the edge."""
+        """Take this test's CAs, hostnames and rules off the edge: each sweep of the tests after it reads all lists."""
         self.edge.switch(down=False)
-        for ca in CertificateAuthority.objects.filter(account=self.account).exclude(cloudflare_id=""):
-            for name in self.edge.zones:
-                self.edge.edit(name, ca.cloudflare_id, [])
-                for rule in self.edge.rules(name):
-                    if rule["ref"].startswith("byoca-"):
-                        self.edge.delete_rule(name, rule["ref"])
+        for row in self.edge.state()["certificates"]:
+            if row["id"] not in self.seeded:
+                self.edge.delete_certificate(row["id"])
+        for name in self.edge.zones:
+            for rule in self.edge.rules(name):
+                if rule["ref"].startswith("byoca-"):
+                    self.edge.delete_rule(name, rule["ref"])
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def world(world: World, settings: Any) -> Iterator[World]:
 
 
 def last_seq(world: World) -> int:
-    return int(world.edge.requests()[-1]["seq"])
+    return world.edge.last_seq()
 
 
 def open_breaker(world: World) -> None:

@@ -93,7 +93,7 @@ def again(subject: Account | Zone) -> None:
 
 
 def last_seq(edge: SandboxProcess) -> int:
-    return int(edge.requests()[-1]["seq"])
+    return edge.last_seq()
 
 
 def calls(edge: SandboxProcess, since: int) -> Counter[str]:

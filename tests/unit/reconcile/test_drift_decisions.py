@@ -37,7 +37,7 @@ def writes(world: World, since: int) -> list[str]:
 
 
 def last(world: World) -> int:
-    return max((r["seq"] for r in world.edge.requests()), default=0)
+    return world.edge.last_seq()
 
 
 def differences(world: World, **filters: Any) -> list[Drift]:

@@ -46,7 +46,7 @@ def writes(world: World, since: int) -> list[str]:
 
 
 def now(world: World) -> int:
-    return int(world.edge.requests()[-1]["seq"])
+    return world.edge.last_seq()
 
 
 def plan_of(request: CoverageRequest) -> RequestPlan:
