@@ -13,7 +13,18 @@ from typing import Any
 import structlog
 
 HIDDEN_KEYS = frozenset(
-    {"authorization", "cookie", "password", "pem", "private_key", "secret", "token", "token_encrypted", "body"}
+    {
+        "authorization",
+        "cookie",
+        "password",
+        "pem",
+        "private_key",
+        "secret",
+        "token",
+        "token_encrypted",
+        "read_token_encrypted",
+        "body",
+    }
 )
 
 

@@ -220,7 +220,7 @@ BYOCA_EDGE_DEADLINE_S = env.float("BYOCA_EDGE_DEADLINE_S", default=30.0)
 BYOCA_PREVIEW_DEADLINE_S = env.float("BYOCA_PREVIEW_DEADLINE_S", default=6.0)
 # Every zone and account is read once per interval; the answer turns Unknown after 15 minutes without a read.
 BYOCA_SWEEP_INTERVAL_S = env.float("BYOCA_SWEEP_INTERVAL_S", default=15.0 if not DEPLOYED else 120.0)
-# Cloudflare's published limit, in calls per token and five minutes. Each account uses a share of it, 50 % by default.
+# Cloudflare's published limit, in calls per user and five minutes. Each account uses a share of it, 50 % by default.
 BYOCA_CALL_LIMIT = env.int("BYOCA_CALL_LIMIT", default=1200)
 # So many calls of an account in a row without an answer open its circuit breaker (apps/inventory/budget/breaker.py).
 BYOCA_BREAKER_FAULTS = env.int("BYOCA_BREAKER_FAULTS", default=5)

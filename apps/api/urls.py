@@ -11,7 +11,7 @@ from drf_spectacular.renderers import (
 )
 from drf_spectacular.views import SpectacularAPIView
 
-from apps.api.views.accounts import AccountsView, HealingView, LimitsView, SlotLimitView, ZonesView
+from apps.api.views.accounts import AccountsView, HealingView, LimitsView, ReadTokenView, SlotLimitView, ZonesView
 from apps.api.views.audit import AuditView
 from apps.api.views.break_glass import BreakGlassesView, BreakGlassView, ReturnView, ReviewView
 from apps.api.views.cas import CaAdoptView, CaRetryView, CasView, CaView, InspectView
@@ -55,6 +55,7 @@ urlpatterns = [
     path("schema/", schema, name="schema"),
     path("v1/accounts/", AccountsView.as_view(), name="accounts"),
     path("v1/accounts/<str:account_id>/slot-limit/", SlotLimitView.as_view(), name="slot-limit"),
+    path("v1/accounts/<str:account_id>/read-token/", ReadTokenView.as_view(), name="read-token"),
     path("v1/accounts/<str:account_id>/healing/", HealingView.as_view(), name="healing"),
     path("v1/zones/", ZonesView.as_view(), name="zones"),
     path("v1/zones/<str:zone_id>/limits/", LimitsView.as_view(), name="limits"),

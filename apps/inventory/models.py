@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
+from enum import Enum
 
 from django.db import models
 
@@ -12,8 +13,22 @@ def new_installation_name() -> str:
     return secrets.token_hex(4)
 
 
+class TokenKind(Enum):
+    """An account's tokens: the one that writes, and reads where it is alone; and one that can only read (INV-44).
+
+    The value is what the names of its fields begin with.
+    """
+
+    WRITE = ""
+    READ = "read_"
+
+    def field(self, name: str) -> str:
+        """Of `token_encrypted`, `token_state`, `scope_check`, `scope_checked_at`: that of this token."""
+        return self.value + name
+
+
 class Account(models.Model):
-    """One Cloudflare account with its API token, encrypted and bound to this row (`credentials.py`)."""
+    """One Cloudflare account with its API tokens, encrypted and bound to this row (`credentials.py`)."""
 
     class Mode(models.TextChoices):
         READ_ONLY = "read_only"
@@ -41,6 +56,10 @@ class Account(models.Model):
     scope_checked_at = models.DateTimeField(null=True, blank=True)
     quiet_hours = models.PositiveSmallIntegerField(default=24, help_text="In log, before block without an override")
     heal_missing = models.BooleanField(default=False, help_text="Sweeps put back what is approved and missing")
+    read_token_encrypted = models.TextField(blank=True, help_text="Empty: the one token reads and writes")
+    read_token_state = models.CharField(max_length=16, choices=TokenState.choices, default=TokenState.UNKNOWN)
+    read_scope_check = models.JSONField(default=list)
+    read_scope_checked_at = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
@@ -53,9 +72,9 @@ class Account(models.Model):
         return self.name
 
     @property
-    def scope_troubled(self) -> bool:
-        """Whether the last check of the token found a permission that lacks, or one too many."""
-        return any(row["result"] in {"failed", "excess"} for row in self.scope_check)
+    def token_kinds(self) -> tuple[TokenKind, ...]:
+        """Which tokens are stored."""
+        return (TokenKind.WRITE, TokenKind.READ) if self.read_token_encrypted else (TokenKind.WRITE,)
 
 
 class Zone(models.Model):

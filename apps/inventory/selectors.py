@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 
 from apps.errors import NotFound
 from apps.inventory.credentials import decrypt
-from apps.inventory.models import Account, EdgeCertificate, EdgeList, Zone
+from apps.inventory.models import Account, EdgeCertificate, EdgeList, TokenKind, Zone
 
 
 def accounts() -> QuerySet[Account]:
@@ -66,6 +66,11 @@ def base_url_of(account: Account) -> str:
     return account.base_url or settings.CLOUDFLARE_API_BASE_URL
 
 
-def token_of(account: Account) -> str:
+def token_of(account: Account, kind: TokenKind = TokenKind.WRITE) -> str:
     """The Cloudflare token in clear: for the client only. Raises CredentialUnreadable."""
-    return decrypt(account.token_encrypted, bound_to=f"account:{account.pk}")
+    return decrypt(getattr(account, kind.field("token_encrypted")), bound_to=token_row(account, kind))
+
+
+def token_row(account: Account, kind: TokenKind = TokenKind.WRITE) -> str:
+    """What a stored token is bound to: its account, and there its kind, so that neither can be put for the other."""
+    return f"account:{account.pk}:read" if kind is TokenKind.READ else f"account:{account.pk}"

@@ -17,7 +17,9 @@ from apps.errors import Invalid
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.inventory.credentials import encrypt
-from apps.inventory.models import Account, EdgeCertificate, Zone
+from apps.inventory.models import Account, EdgeCertificate, TokenKind, Zone
+from apps.inventory.selectors import token_row
+from apps.inventory.tokens import is_token
 from apps.outbox.services import mark_due
 from apps.pki.free_text import free_text, text_fault
 
@@ -52,7 +54,7 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
     if problems:
         raise Invalid("The account was not added.", details=problems)
     account = Account(name=name.strip(), cloudflare_id=cloudflare_id.strip(), mode=mode)
-    account.token_encrypted = encrypt(token.strip(), bound_to=f"account:{account.pk}")
+    account.token_encrypted = encrypt(token.strip(), bound_to=token_row(account))
     account.save()
     after = {"name": account.name, "cloudflare_id": account.cloudflare_id, "mode": mode}
     record(
@@ -64,11 +66,16 @@ def add_account(*, by: Actor, name: str, cloudflare_id: str, token: str, mode: s
 
 @transaction.atomic
 def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
-    """Store another token and try everything again with it. The old one is not readable afterwards."""
+    """Store another token and try everything again with it. The old one is not readable afterwards.
+
+    Raises Invalid for an empty one and for the account's read token.
+    """
     require_manager(by)
     token = free_text(token, "token", "Paste an API token of this account.")
     account = Account.objects.select_for_update(no_key=True).get(pk=account_id)
-    account.token_encrypted = encrypt(token, bound_to=f"account:{account.pk}")
+    if is_token(account, TokenKind.READ, token):
+        raise Invalid("This is the read token, and writing needs another one.", field="token")
+    account.token_encrypted = encrypt(token, bound_to=token_row(account))
     account.token_state = Account.TokenState.UNKNOWN
     account.scope_checked_at = account.ca_writes_refused_at = None
     account.save(update_fields=["token_encrypted", "token_state", "scope_checked_at", "ca_writes_refused_at"])
@@ -96,7 +103,7 @@ def set_mode(*, by: Actor, account_id: UUID, mode: str) -> Account:
 
 @transaction.atomic
 def set_budget(*, by: Actor, account_id: UUID, call_limit: int | None, call_share_percent: int) -> Account:
-    """How many calls Cloudflare allows this account's token in five minutes (None: the installation's default), and
+    """How many calls Cloudflare allows this account's tokens in five minutes (None: the installation's default), and
     which part of them the portal may make. Raises Invalid."""
     require_manager(by)
     problems: dict[str, list[str]] = {}
@@ -170,9 +177,14 @@ def make_all_due(account: Account) -> None:
 
 @transaction.atomic
 def store_account_read(
-    *, by: Actor, account: Account, zones: Iterable[ZoneRecord], certificates: Iterable[Certificate]
+    *,
+    by: Actor,
+    account: Account,
+    zones: Iterable[ZoneRecord],
+    certificates: Iterable[Certificate],
+    kind: TokenKind = TokenKind.WRITE,
 ) -> list[Zone]:
-    """Keep one complete listing of an account. Returns the zones that are new or came back.
+    """Keep one complete listing of an account. Returns the zones that are new or came back. `kind` read it.
 
     A zone or certificate missing from a complete listing is marked, never deleted with its history.
     """
@@ -180,9 +192,8 @@ def store_account_read(
     fresh = _store_zones(by, account, list(zones), now)
     _store_certificates(account, list(certificates))
     account.read_at, account.failing_since, account.last_error = now, None, ""
-    # That it reads says nothing of a token that was refused when it had to write.
-    account.token_state = Account.TokenState.BROKEN if account.ca_writes_refused_at else Account.TokenState.WORKING
-    account.save(update_fields=["read_at", "failing_since", "last_error", "token_state"])
+    account.save(update_fields=["read_at", "failing_since", "last_error"])
+    store_token_state(account=account, kind=kind, works=True)
     return fresh
 
 
@@ -226,13 +237,30 @@ def _store_certificates(account: Account, listed: list[Certificate]) -> None:
 
 
 @transaction.atomic
-def store_account_failure(*, account: Account, error: str, token_broken: bool) -> None:
-    """Keep that a read of the account failed. What was read before stays, with its age."""
-    account.failing_since = account.failing_since or timezone.now()
-    account.last_error = error
-    if token_broken:
-        account.token_state = Account.TokenState.BROKEN
-    account.save(update_fields=["failing_since", "last_error", "token_state"])
+def store_account_failure(*, account: Account, error: str, refused: TokenKind | None) -> None:
+    """Keep that a run failed, and which token was `refused`. What was read before stays, with its age.
+
+    Reading does not fail for a token that writes where another one reads.
+    """
+    if refused is not TokenKind.WRITE or not account.read_token_encrypted:
+        account.failing_since = account.failing_since or timezone.now()
+        account.last_error = error
+        account.save(update_fields=["failing_since", "last_error"])
+    if refused:
+        store_token_state(account=account, kind=refused, works=False)
+
+
+def store_token_state(*, account: Account, kind: TokenKind, works: bool) -> None:
+    """Keep whether Cloudflare takes a token.
+
+    `account` as the call was made with: of a token that was replaced meanwhile it says nothing.
+    """
+    # That it reads says nothing of a token that was refused when it had to write.
+    refused = not works or (kind is TokenKind.WRITE and account.ca_writes_refused_at)
+    state = Account.TokenState.BROKEN if refused else Account.TokenState.WORKING
+    encrypted, field = kind.field("token_encrypted"), kind.field("token_state")
+    if Account.objects.filter(pk=account.pk, **{encrypted: getattr(account, encrypted)}).update(**{field: state}):
+        setattr(account, field, state)
 
 
 @transaction.atomic

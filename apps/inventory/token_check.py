@@ -1,7 +1,8 @@
-"""What an account's token may do, found out by harmless calls: reads, and one rehearsed rule that is never kept.
+"""What an account's tokens may do, found out by harmless calls: reads, and one rehearsed rule that is never kept.
 
-Cloudflare tells no token its own permissions, so each is tried. Not to be proved without writing: the right to upload
-a CA and to replace a list. https://developers.cloudflare.com/fundamentals/api/reference/permissions/
+Cloudflare tells no token its own permissions, so each is tried. Of a read token the rehearsal has to be refused
+(INV-44). Not to be proved without writing: the right to upload a CA and to replace a list.
+https://developers.cloudflare.com/fundamentals/api/reference/permissions/
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from apps.cloudflare.rules import Ruleset, RuleWrite
 from apps.cloudflare.zones import Zone
 from apps.identity.actors import Actor
 from apps.inventory.holds import hold_on_account
-from apps.inventory.models import Account
+from apps.inventory.models import Account, TokenKind
+from apps.inventory.services import store_token_state
 
 # At most this many calls, for whoever has to set them aside.
 CALLS = 18
@@ -72,6 +74,9 @@ EXCESS_WORDS = (
     "other right, and whether the token may write there: compare it with what its page at Cloudflare lists."
 )
 FIRST_WRITE = "Cannot be proved without writing. The first upload or change shows it."
+NO_RULES = "Writing rules is refused"
+NO_CAS_NO_LISTS = "Uploading CAs and changing lists is refused"
+NEVER_WRITES = "Cannot be proved without writing. Give the read token no more than Read."
 
 
 @dataclass(frozen=True)
@@ -83,8 +88,9 @@ class ScopeResult:
     detail: str = ""
 
 
-def check_token(client: Client, account: Account) -> list[ScopeResult]:
-    """Try each permission. A refused token is a result. Raises RateLimited, or whatever holds the calls back."""
+def check_token(client: Client, account: Account, kind: TokenKind = TokenKind.WRITE) -> list[ScopeResult]:
+    """Try each permission that a token of this kind needs, and some that it must not have. The first result is the
+    token's own: one that is refused is a result. Raises RateLimited, or whatever holds the calls back."""
     results: list[ScopeResult] = []
     try:
         status = client.tokens.verify(account.cloudflare_id)
@@ -97,7 +103,8 @@ def check_token(client: Client, account: Account) -> list[ScopeResult]:
     ends = f"Ends on {status.expires_on:%d %b %Y}." if status.expires_on else "Has no end date."
     results.append(ScopeResult(TOKEN, "passed", ends))
     results.append(_tried(ACCOUNT_SSL_READ, lambda: client.certificates.list(account.cloudflare_id)))
-    results.append(ScopeResult(ACCOUNT_SSL_EDIT, "unproven", FIRST_WRITE))
+    if kind is TokenKind.WRITE:
+        results.append(ScopeResult(ACCOUNT_SSL_EDIT, "unproven", FIRST_WRITE))
     zones: list[Zone] = []
     results.append(_tried(ZONE_READ, lambda: zones.extend(client.zones.list(account.cloudflare_id))))
     if not zones:
@@ -106,26 +113,38 @@ def check_token(client: Client, account: Account) -> list[ScopeResult]:
             results[-1] = ScopeResult(ZONE_READ, "failed", seen_none)
         return results
     zone = next((zone for zone in zones if zone.status == "active"), zones[0])
-    return results + _zone_results(client, account, zone) + _excess(client, account, zone)
+    return results + _zone_results(client, account, zone, kind) + _excess(client, account, zone)
 
 
-def _zone_results(client: Client, account: Account, zone: Zone) -> list[ScopeResult]:
+def _zone_results(client: Client, account: Account, zone: Zone, kind: TokenKind) -> list[ScopeResult]:
     """Tried in one zone; a permission that lacks in another shows when that one is read."""
     rulesets: list[Ruleset | None] = []
     read_list = lambda: client.associations.read(zone.id, mtls_certificate_id=NOBODYS_CERTIFICATE)  # noqa: E731
-    results = [
-        _tried(ZONE_SSL_READ, read_list, missing_is_fine=True, where=zone.name),
-        ScopeResult(ZONE_SSL_EDIT, "unproven", FIRST_WRITE),
-        _tried(ZONE_WAF_READ, lambda: rulesets.append(client.rules.entrypoint(zone.id)), where=zone.name),
-    ]
-    hold = hold_on_account(account.pk)
-    if not rulesets:
-        results.append(ScopeResult(ZONE_WAF_EDIT, "unknown", "Not tried, because the rules cannot be read."))
-    elif hold and hold.kind == "stop":
-        results.append(ScopeResult(ZONE_WAF_EDIT, "unknown", "Not tried while writes are stopped."))
+    results = [_tried(ZONE_SSL_READ, read_list, missing_is_fine=True, where=zone.name)]
+    if kind is TokenKind.WRITE:
+        results.append(ScopeResult(ZONE_SSL_EDIT, "unproven", FIRST_WRITE))
     else:
-        results.append(_tried(ZONE_WAF_EDIT, lambda: _rehearse(client, zone, rulesets[0]), where=zone.name))
+        results.append(ScopeResult(NO_CAS_NO_LISTS, "unproven", NEVER_WRITES))
+    results.append(_tried(ZONE_WAF_READ, lambda: rulesets.append(client.rules.entrypoint(zone.id)), where=zone.name))
+    hold = hold_on_account(account.pk)
+    scope = ZONE_WAF_EDIT if kind is TokenKind.WRITE else NO_RULES
+    if not rulesets:
+        results.append(ScopeResult(scope, "unknown", "Not tried, because the rules cannot be read."))
+    elif hold and hold.kind == "stop":
+        results.append(ScopeResult(scope, "unknown", "Not tried while writes are stopped."))
+    else:
+        found = _tried(ZONE_WAF_EDIT, lambda: _rehearse(client, zone, rulesets[0]), where=zone.name)
+        results.append(found if kind is TokenKind.WRITE else _of_a_read_token(found, zone))
     return results
+
+
+def _of_a_read_token(found: ScopeResult, zone: Zone) -> ScopeResult:
+    """What a rehearsed rule means for a token that must not write."""
+    if found.result == "passed":
+        return ScopeResult(ZONE_WAF_EDIT, "excess", "A read token must not write. Take it off the token.")
+    if found.result == "failed":
+        return ScopeResult(NO_RULES, "passed", f"Tried in {zone.name}.")
+    return ScopeResult(NO_RULES, found.result, found.detail)
 
 
 def _rehearse(client: Client, zone: Zone, ruleset: Ruleset | None) -> None:
@@ -171,13 +190,27 @@ def _unclear(error: CloudflareError) -> str:
 
 
 @transaction.atomic
-def store_scope_check(*, by: Actor, account: Account, results: list[ScopeResult]) -> None:
-    """Keep what was found. The log tells of it when a result is another one than before."""
-    found = [asdict(result) for result in results]
-    before = {row["scope"]: row["result"] for row in account.scope_check}
+def store_scope_check(
+    *, by: Actor, account: Account, results: list[ScopeResult], kind: TokenKind = TokenKind.WRITE
+) -> None:
+    """Keep what was found, and whether the token works. The log tells of it when a result is another than before.
+
+    `account` as the check was made with: of a token that was replaced meanwhile it says nothing.
+    """
+    before = {row["scope"]: row["result"] for row in getattr(account, kind.field("scope_check"))}
     after = {row.scope: row.result for row in results}
-    account.scope_check, account.scope_checked_at = found, timezone.now()
-    account.save(update_fields=["scope_check", "scope_checked_at"])
+    found = {
+        kind.field("scope_check"): [asdict(result) for result in results],
+        kind.field("scope_checked_at"): timezone.now(),
+    }
+    encrypted = kind.field("token_encrypted")
+    if not Account.objects.filter(pk=account.pk, **{encrypted: getattr(account, encrypted)}).update(**found):
+        return
+    for field, value in found.items():
+        setattr(account, field, value)
+    if results[0].result in {"passed", "failed"}:
+        store_token_state(account=account, kind=kind, works=results[0].result == "passed")
     if before != after:
+        action = f"account:{kind.field('token_checked')}"
         subject = ("account", account.pk, account.name)
-        record(by=by, action="account:token_checked", subject=subject, account=account.pk, before=before, after=after)
+        record(by=by, action=action, subject=subject, account=account.pk, before=before, after=after)

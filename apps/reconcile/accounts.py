@@ -19,20 +19,21 @@ from apps.authorities.services import move_ca, record_expiry
 from apps.authorities.states import CaState
 from apps.cloudflare.certificates import Certificate
 from apps.cloudflare.client import Client
-from apps.cloudflare.errors import NotFoundAtEdge
+from apps.cloudflare.errors import NotFoundAtEdge, Unauthorized
 from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.errors import PortalError
 from apps.inventory.budget.gate import Purpose
+from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.holds import hold_on_account
-from apps.inventory.models import Account, Zone
+from apps.inventory.models import Account, TokenKind, Zone
 from apps.inventory.services import store_account_failure, store_account_read, store_ca_write_refusal
 from apps.inventory.token_check import CALLS as TOKEN_CHECK_CALLS
-from apps.inventory.token_check import check_token, store_scope_check
+from apps.inventory.token_check import TOKEN, ScopeResult, check_token, store_scope_check
 from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, mark_due, park, postpone, settle
 from apps.reconcile.certificates import CaWriter
-from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s
+from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s, with_token, writer_from
 from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.observe import WORKER
 from apps.reconcile.parking import park_cut_off
@@ -60,7 +61,8 @@ def run_account(account_id: UUID) -> None:
     # A CA comes nearer to its end whether Cloudflare answers or not.
     record_expiry(by=WORKER, account=account, now=timezone.now())
     try:
-        with client_for(account, lease=lease, purpose=_purpose(account)) as client:
+        writes = bool(_waiting(account)) and not _is_held(account)
+        with client_for(account, writes=writes, lease=lease, purpose=_purpose(account)) as client:
             again_in_s = _bring_up_to_date(client, account, lease)
     except PortalError as error:
         if (seconds := held_back_s(error)) is None:
@@ -78,7 +80,7 @@ def run_account(account_id: UUID) -> None:
 def _handle(account: Account, lease: Lease, error: PortalError) -> None:
     how = handling(error, lease.attempts)
     log.warning("account_run_failed", account=account.name, error=error.message, kind=type(error).__name__)
-    store_account_failure(account=account, error=error.message, token_broken=how.token_broken)
+    store_account_failure(account=account, error=error.message, refused=how.refused)
     store_trouble(account, error, how)
     try_again(lease, how, error)
 
@@ -92,12 +94,18 @@ def _purpose(account: Account) -> Purpose:
 
 def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> float | None:
     """Returns the seconds until another run is wanted, or None when nothing is left to do."""
-    _check_token(client, account)
+    for kind in account.token_kinds:
+        _check_token(client, account, kind)
     client.gate.reserve(2)
     zones = client.zones.list(account.cloudflare_id)
     match(account, read_account(client, account, zones))
-    if hold_on_account(account.pk) or _refused_of_late(account) or not check_history():
+    if _is_held(account) or not check_history() or not _waiting(account):
         return None
+    with writer_from(client) as writer:
+        return _write_cas(writer, account, lease, zones)
+
+
+def _write_cas(client: EdgeClient, account: Account, lease: Lease, zones: tuple[ZoneRecord, ...]) -> float | None:
     writer = CaWriter(client, account, lease)
     waits = [writer.upload(ca) for ca in _in_state(account, CaState.QUEUED, CaState.PUSHING)]
     waits += [writer.delete(ca) for ca in _in_state(account, CaState.DELETING)]
@@ -112,6 +120,15 @@ def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> flo
     return min((wait for wait in waits if wait is not None), default=None)
 
 
+def _is_held(account: Account) -> bool:
+    return hold_on_account(account.pk) is not None or _refused_of_late(account)
+
+
+def _waiting(account: Account) -> list[CertificateAuthority]:
+    """What is to be sent or deleted."""
+    return _in_state(account, CaState.QUEUED, CaState.PUSHING, CaState.DELETING)
+
+
 def _refused_of_late(account: Account) -> bool:
     """Whether the token was refused when it had to write a CA: another try each hour, and at once with another one."""
     refused_at = account.ca_writes_refused_at
@@ -122,12 +139,12 @@ def _in_state(account: Account, *states: CaState) -> list[CertificateAuthority]:
     return list(CertificateAuthority.objects.filter(account=account, state__in=states).order_by("created_at"))
 
 
-def read_account(client: Client, account: Account, zones: tuple[ZoneRecord, ...]) -> tuple[Certificate, ...]:
+def read_account(client: EdgeClient, account: Account, zones: tuple[ZoneRecord, ...]) -> tuple[Certificate, ...]:
     """Read what the account holds and store it with its zones. Zones that must be read because of it become due."""
     certificates = _completed(client, account, client.certificates.list(account.cloudflare_id))
     with transaction.atomic():
         known = set(account.edge_certificates.values_list("cloudflare_id", flat=True))
-        fresh = store_account_read(by=WORKER, account=account, zones=zones, certificates=certificates)
+        fresh = store_account_read(by=WORKER, account=account, zones=zones, certificates=certificates, kind=client.kind)
         # A CA that came or went changes which lists every zone has to be read for.
         changed = known != {row.id for row in certificates}
         for zone in Zone.objects.filter(account=account, vanished_at=None) if changed else fresh:
@@ -178,19 +195,29 @@ def match(account: Account, certificates: tuple[Certificate, ...]) -> None:
             move_ca(by=WORKER, ca_id=ca.pk, target=CaState.GONE, action="ca:gone", why=why)
 
 
-def _check_token(client: EdgeClient, account: Account) -> None:
+def _check_token(client: EdgeClient, account: Account, kind: TokenKind) -> None:
     """Once a day, and after a token was stored: find out what it may do, before anything needs it."""
-    checked_at = account.scope_checked_at
+    checked_at = getattr(account, kind.field("scope_checked_at"))
     if checked_at and timezone.now() - checked_at < CHECK_TOKEN_EVERY:
         return
-    client.gate.reserve(TOKEN_CHECK_CALLS)
-    store_scope_check(by=WORKER, account=account, results=check_token(client, account))
+    try:
+        with with_token(client, kind) as own:
+            own.gate.reserve(TOKEN_CHECK_CALLS)
+            results = check_token(own, account, kind)
+    except (CredentialUnreadable, Unauthorized) as error:
+        # The other token may read or write as well as ever.
+        results = [ScopeResult(TOKEN, "failed", error.message)]
+    store_scope_check(by=WORKER, account=account, results=results, kind=kind)
 
 
 def ask_for_token_checks() -> None:
     """Check every token anew, as a worker does when it starts; those checked within the hour stand."""
     recent = timezone.now() - timedelta(hours=1)
-    for account in Account.objects.exclude(scope_checked_at__gt=recent):
+    for account in Account.objects.all():
+        fields = [kind.field("scope_checked_at") for kind in account.token_kinds]
+        old = {field: None for field in fields if (getattr(account, field) or recent) <= recent}
+        if not old:
+            continue
         with transaction.atomic():
-            Account.objects.filter(pk=account.pk).update(scope_checked_at=None)
+            Account.objects.filter(pk=account.pk).update(**old)
             mark_due(kind="account", subject_id=account.pk, urgent=False)

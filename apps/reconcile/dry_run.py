@@ -24,6 +24,7 @@ from apps.inventory.holds import hold_on_zone
 from apps.inventory.models import Zone
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan
 from apps.planning.rule import DesiredRule, hostnames_in, pins_in
+from apps.reconcile.edge import EdgeClient, writer_from
 from apps.reconcile.foreign import marked
 from apps.reconcile.models import Plan as Change
 
@@ -128,7 +129,7 @@ def try_rules(client: Client, zone: Zone, ruleset: Ruleset | None, steps: Sequen
             client.rules.add(zone.cloudflare_id, ruleset.id, rule, first=step.first, dry_run=True)
 
 
-def trial_of(client: Client, zone: Zone, ruleset: Ruleset | None, plan: Plan) -> Trial | None:
+def trial_of(client: EdgeClient, zone: Zone, ruleset: Ruleset | None, plan: Plan) -> Trial | None:
     """What Cloudflare says of the rules of this plan; None when there is none that it could refuse.
 
     Nothing is tried while writes to the zone are held back: a try that a proxy mistakes for a write would be one.
@@ -139,7 +140,8 @@ def trial_of(client: Client, zone: Zone, ruleset: Ruleset | None, plan: Plan) ->
     if hold := hold_on_zone(zone.pk):
         return Trial(NOT_TRIED, hold.sentence)
     try:
-        try_rules(client, zone, ruleset, steps[:MOST_IN_PREVIEW])
+        with writer_from(client) as writer:
+            try_rules(writer, zone, ruleset, steps[:MOST_IN_PREVIEW])
     except (Rejected, PermissionMissing) as error:
         return Trial(REFUSED, f"Cloudflare would refuse a rule of {zone.name}. {error.message}")
     except PortalError as error:

@@ -1,9 +1,16 @@
-"""Reading the edge: one client per account, one complete observation per zone."""
+"""Reading the edge: which token a run has, one complete observation per zone.
+
+An account may have a second token that can only read (INV-44). Whatever only reads then uses that one, and never the
+other in its place. A run that is to write uses the write token for its reads too, so that what is approved still goes
+while the read token is refused; dry runs need it, because Cloudflare asks for the right to write rules.
+"""
 
 from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,14 +18,21 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from apps.cloudflare.answers import Answer
 from apps.cloudflare.client import CallRecord, Client
+from apps.cloudflare.errors import PermissionMissing, Unauthorized
 from apps.cloudflare.rules import Ruleset
 from apps.inventory.budget.gate import BudgetGate, Purpose, sweep_calls_per_s
+from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.holds import Hold
-from apps.inventory.models import Account, Zone
+from apps.inventory.models import Account, TokenKind, Zone
 from apps.inventory.selectors import base_url_of, slot_certificates, token_of, zones_of
 from apps.outbox.services import Lease, renew
 from apps.planning.state import ObservedZone, RuleState
+
+# What ends a run because of its token, and the code of those of a read token.
+TOKEN_FAULTS = (Unauthorized, PermissionMissing, CredentialUnreadable)
+READ_TOKEN_REFUSED = "read_token_refused"  # noqa: S105  (a code)
 
 
 @dataclass(frozen=True)
@@ -39,15 +53,37 @@ class Observation:
 
 
 class EdgeClient(Client):
-    """A client whose every call counts against its token's budget, and may be held back by it (BudgetExhausted).
+    """A client whose every call counts against its account's budget, and may be held back by it (BudgetExhausted).
 
-    Each answer renews the lease, so that it can be short: it outlives one call and not the whole run.
+    Each answer renews the lease, so that it can be short: it outlives one call and not the whole run. A refusal of a
+    read token says that it is one.
     """
 
-    def __init__(self, *, gate: BudgetGate, lease: Lease | None = None, **options: Any) -> None:
-        super().__init__(before_call=gate.before_call, on_response=self._answered, **options)
-        self.gate = gate
-        self.lease = lease
+    def __init__(
+        self,
+        account: Account,
+        kind: TokenKind,
+        *,
+        deadline_s: float | None = None,
+        lease: Lease | None = None,
+        purpose: Purpose = Purpose.SWEEP,
+    ) -> None:
+        """Made per run, after the fork, and closed by the caller. Both tokens count in one budget (docs/budget.md)."""
+        deadline = deadline_s if deadline_s is not None else settings.BYOCA_EDGE_DEADLINE_S
+        self.account, self.kind, self.lease, self.deadline_s = account, kind, lease, deadline
+        self.gate = BudgetGate(account=account, token=token_of(account), purpose=purpose)
+        with _named(kind):
+            super().__init__(
+                base_url=base_url_of(account),
+                token=token_of(account, kind),
+                deadline_s=deadline,
+                before_call=self.gate.before_call,
+                on_response=self._answered,
+            )
+
+    def call(self, method: str, path: str, **options: Any) -> Answer:
+        with _named(self.kind):
+            return super().call(method, path, **options)
 
     def _answered(self, record: CallRecord) -> None:
         if self.lease is not None:
@@ -55,18 +91,46 @@ class EdgeClient(Client):
         self.gate.on_response(record)
 
 
-def client_for(
-    account: Account,
-    *,
-    deadline_s: float | None = None,
-    lease: Lease | None = None,
-    purpose: Purpose = Purpose.SWEEP,
-) -> EdgeClient:
-    """A client with the account's token. Made per run, after the fork, and closed by the caller."""
-    deadline = deadline_s if deadline_s is not None else settings.BYOCA_EDGE_DEADLINE_S
-    token = token_of(account)
-    gate = BudgetGate(account=account, token=token, purpose=purpose)
-    return EdgeClient(gate=gate, lease=lease, base_url=base_url_of(account), token=token, deadline_s=deadline)
+@contextmanager
+def _named(kind: TokenKind) -> Iterator[None]:
+    try:
+        yield
+    except TOKEN_FAULTS as error:
+        if kind is TokenKind.READ:
+            error.code, error.message = READ_TOKEN_REFUSED, f"Read token: {error.message}"
+        raise
+
+
+def client_for(account: Account, *, writes: bool = False, **options: Any) -> EdgeClient:
+    """The client of one run, with the options of EdgeClient. `writes` says that the run is to write.
+
+    Then the write token reads as well, unless it was refused of late and the read token was not: what can be read is.
+    """
+    broken = Account.TokenState.BROKEN
+    only_reading_works = account.token_state == broken and account.read_token_state != broken
+    by_write_token = not account.read_token_encrypted or (writes and not only_reading_works)
+    return EdgeClient(account, TokenKind.WRITE if by_write_token else TokenKind.READ, **options)
+
+
+@contextmanager
+def with_token(client: EdgeClient, kind: TokenKind) -> Iterator[EdgeClient]:
+    """The client itself where it has this token, otherwise another one for the same run."""
+    if client.kind is kind:
+        yield client
+        return
+    purpose = client.gate.purpose
+    with EdgeClient(client.account, kind, deadline_s=client.deadline_s, lease=client.lease, purpose=purpose) as other:
+        yield other
+
+
+@contextmanager
+def writer_from(client: EdgeClient) -> Iterator[EdgeClient]:
+    """For writes and dry runs, in a run that may have begun to read only. Raises Unauthorized, before anything is
+    stored for a write, when the token was refused of late and still is."""
+    with with_token(client, TokenKind.WRITE) as writer:
+        if writer is not client and client.account.token_state == Account.TokenState.BROKEN:
+            writer.tokens.verify(client.account.cloudflare_id)
+        yield writer
 
 
 def sweep_interval_s(account: Account) -> float:

@@ -11,11 +11,12 @@ from datetime import timedelta
 
 from django.conf import settings
 
-from apps.cloudflare.errors import CloudflareError, PermissionMissing, RateLimited, Unauthorized
+from apps.cloudflare.errors import CloudflareError, RateLimited
 from apps.errors import PortalError
 from apps.inventory.budget.gate import BudgetExhausted
-from apps.inventory.credentials import CredentialUnreadable
+from apps.inventory.models import TokenKind
 from apps.outbox.services import Lease, defer
+from apps.reconcile.edge import READ_TOKEN_REFUSED, TOKEN_FAULTS
 
 TOKEN_RETRY_S = 60.0
 GIVEN_UP_S = 60.0
@@ -28,22 +29,23 @@ LISTING_LAG = timedelta(seconds=15)
 class Handling:
     """`park`: what was being sent needs a person; otherwise it is tried again after `delay_s`.
 
-    `token_broken` stops the account's writes.
+    `refused` is the token that Cloudflare did not take, if it was that.
     """
 
     park: bool
     delay_s: float
-    token_broken: bool
+    refused: TokenKind | None = None
 
 
 def handling(error: PortalError, attempts: int) -> Handling:
     """Back-off with jitter, doubled per attempt from one second up to two minutes. Ask `held_back_s` first."""
-    if isinstance(error, Unauthorized | PermissionMissing | CredentialUnreadable):
-        return Handling(park=False, delay_s=TOKEN_RETRY_S, token_broken=True)
+    if isinstance(error, TOKEN_FAULTS):
+        refused = TokenKind.READ if error.code == READ_TOKEN_REFUSED else TokenKind.WRITE
+        return Handling(park=False, delay_s=TOKEN_RETRY_S, refused=refused)
     retryable = not isinstance(error, CloudflareError) or error.retryable
     if not retryable or attempts >= PARK_AFTER_ATTEMPTS:
-        return Handling(park=True, delay_s=0.0, token_broken=False)
-    return Handling(park=False, delay_s=backoff_s(attempts), token_broken=False)
+        return Handling(park=True, delay_s=0.0)
+    return Handling(park=False, delay_s=backoff_s(attempts))
 
 
 def held_back_s(error: PortalError) -> float | None:
@@ -62,7 +64,7 @@ def try_again(lease: Lease, how: Handling, error: PortalError) -> None:
     """End a failed run, to read again later. Reading is never given up: where others would park, and while the token is
     refused, the count of attempts begins again, so that only runs that were cut off can exhaust it."""
     delay_s = max(settings.BYOCA_SWEEP_INTERVAL_S, GIVEN_UP_S) if how.park else how.delay_s
-    defer(lease, delay_s=delay_s, error=error.message, forget_attempts=how.park or how.token_broken)
+    defer(lease, delay_s=delay_s, error=error.message, forget_attempts=how.park or how.refused is not None)
 
 
 def backoff_s(attempts: int) -> float:

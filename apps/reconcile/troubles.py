@@ -14,27 +14,34 @@ from apps.audit.models import AuditEvent
 from apps.audit.services import record
 from apps.cloudflare.errors import TlsFailure
 from apps.errors import PortalError
-from apps.inventory.models import Account
+from apps.inventory.models import Account, TokenKind
 from apps.inventory.services import store_account_failure
 from apps.reconcile.faults import Handling
 from apps.reconcile.observe import WORKER
 
 TOLD_EVERY = timedelta(hours=1)
+REFUSALS = {TokenKind.WRITE: "account:token_refused", TokenKind.READ: "account:read_token_refused"}
+ANOTHER_TOKEN = {
+    "account:token_refused": "account:token_replaced",
+    "account:read_token_refused": "account:read_token_replaced",
+}
 
 
 def store_trouble(account: Account, error: PortalError, how: Handling) -> None:
     """Keep a failure that is the whole account's, and tell it. Any other failure is left alone."""
-    if not (how.token_broken or isinstance(error, TlsFailure)):
+    if not (how.refused or isinstance(error, TlsFailure)):
         return
-    store_account_failure(account=account, error=error.message, token_broken=how.token_broken)
-    _tell(account, "account:token_refused" if how.token_broken else "account:impostor_met", error.message)
+    store_account_failure(account=account, error=error.message, refused=how.refused)
+    _tell(account, REFUSALS[how.refused] if how.refused else "account:impostor_met", error.message)
 
 
 @transaction.atomic
 def _tell(account: Account, action: str, why: str) -> None:
     Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     told = AuditEvent.objects.filter(
-        action__in=(action, "account:token_replaced"), subject_id=str(account.pk), at__gt=timezone.now() - TOLD_EVERY
+        action__in=(action, ANOTHER_TOKEN.get(action, "")),
+        subject_id=str(account.pk),
+        at__gt=timezone.now() - TOLD_EVERY,
     ).order_by("seq")
     # Another token is another matter.
     if (last := told.last()) and last.action == action:

@@ -19,8 +19,8 @@ from apps.errors import PortalError, Unsafe
 from apps.inventory.budget.gate import Purpose
 from apps.inventory.holds import hold_on_zone
 from apps.inventory.limits import limits_of
-from apps.inventory.models import Zone
-from apps.inventory.services import store_zone_failure
+from apps.inventory.models import TokenKind, Zone
+from apps.inventory.services import store_token_state, store_zone_failure
 from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, park, postpone, settle
@@ -28,7 +28,7 @@ from apps.planning.guards import check
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.dry_run import tries_before_sending
-from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone
+from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone, writer_from
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.gatekeeping import Admitted, Gatekeeper
 from apps.reconcile.healing import healing_plan
@@ -59,8 +59,9 @@ def run_zone(zone_id: UUID) -> None:
     if lease.attempts > PARK_AFTER_ATTEMPTS * 2:
         park_cut_off(lease, zone)
         return
+    purpose = _purpose(zone)
     try:
-        with client_for(zone.account, lease=lease, purpose=_purpose(zone)) as client:
+        with client_for(zone.account, writes=purpose is not Purpose.SWEEP, lease=lease, purpose=purpose) as client:
             _bring_up_to_date(client, zone, lease)
     except LeaseLost as error:
         log.warning("zone_run_stopped", zone=zone.name, why=error.message)
@@ -112,7 +113,8 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     if admitted.plan is None:
         settle(lease, next_in_s=_next_in_s(zone))
         return
-    _send(client, zone, lease, keys, admitted.plan, admitted, observation)
+    with writer_from(client) as writer:
+        _send(writer, zone, lease, keys, admitted.plan, admitted, observation)
 
 
 def _healing(zone: Zone, keys: dict[str, str], observation: Observation) -> Admitted:
@@ -148,6 +150,7 @@ def _send(
     applier = Applier(client=client, zone=zone, lease=lease, keys=keys, observation=observation)
     outcome = applier.run(stored, plan, tries)
     if outcome is Outcome.APPLIED:
+        store_token_state(account=zone.account, kind=TokenKind.WRITE, works=True)
         store_observation(zone, applier.observed(), keys)
         settle(lease, next_in_s=0.0 if admitted.look_again else _next_in_s(zone))
     else:

@@ -93,6 +93,12 @@ urlpatterns = [
     path("accounts/", settings.accounts, name="accounts"),
     path("accounts/switch/", settings.switch, name="account-switch"),
     path("accounts/<uuid:account_id>/token/", settings.account_token, name="account-token"),
+    path("accounts/<uuid:account_id>/read-token/", settings.account_read_token, name="account-read-token"),
+    path(
+        "accounts/<uuid:account_id>/read-token/remove/",
+        settings.account_read_token_remove,
+        name="account-read-token-remove",
+    ),
     path("accounts/<uuid:account_id>/mode/", settings.account_mode, name="account-mode"),
     path("accounts/<uuid:account_id>/budget/", settings.account_budget, name="account-budget"),
     path("accounts/<uuid:account_id>/windows/", holds.windows, name="windows"),

@@ -11,6 +11,7 @@ from apps.api.serializers.common import AccountRefSerializer, StrictSerializer
 from apps.inventory.holds import Holds, hold_on_account
 from apps.inventory.limits import numbers_of
 from apps.inventory.models import Account, Zone
+from apps.inventory.tokens import tokens_held
 
 
 class HoldSerializer(serializers.Serializer[Any]):
@@ -22,18 +23,32 @@ class HoldSerializer(serializers.Serializer[Any]):
 
 
 class ScopeResultSerializer(serializers.Serializer[Any]):
-    """One permission of the account's token: passed, failed, unproven, excess or unknown, and why."""
+    """One permission of a token of the account: passed, failed, unproven, excess or unknown, and why."""
 
     scope = serializers.CharField()
     result = serializers.CharField()
     detail = serializers.CharField()
 
 
+class ReadTokenSerializer(serializers.Serializer[Any]):
+    """What the account is read with: unknown, working or broken, and what its last check found."""
+
+    state = serializers.CharField()
+    scope_check = ScopeResultSerializer(many=True, source="checks")
+    scope_checked_at = serializers.DateTimeField(source="checked_at", allow_null=True)
+
+
 class AccountSerializer(serializers.ModelSerializer[Account]):
-    """An account. Its Cloudflare token is never part of an answer."""
+    """An account. Its Cloudflare tokens are never part of an answer."""
 
     hold = serializers.SerializerMethodField(help_text="Null when approved changes are sent.")
     scope_check = ScopeResultSerializer(many=True)
+    read_token = serializers.SerializerMethodField(help_text="Null when the one token reads and writes.")
+
+    @extend_schema_field(ReadTokenSerializer(allow_null=True))
+    def get_read_token(self, account: Account) -> Any:
+        held = tokens_held(account)
+        return ReadTokenSerializer(held[1]).data if len(held) > 1 else None
 
     @extend_schema_field(HoldSerializer(allow_null=True))
     def get_hold(self, account: Account) -> Any:
@@ -56,9 +71,16 @@ class AccountSerializer(serializers.ModelSerializer[Account]):
             "call_share_percent",
             "scope_check",
             "scope_checked_at",
+            "read_token",
             "hold",
         )
         read_only_fields = fields
+
+
+class ReadTokenBodySerializer(StrictSerializer):
+    """A Cloudflare token that may only read the account."""
+
+    token = serializers.CharField()
 
 
 class SlotLimitBodySerializer(StrictSerializer):

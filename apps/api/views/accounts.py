@@ -11,6 +11,7 @@ from apps.api.serializers.accounts import (
     AccountSerializer,
     HealingBodySerializer,
     LimitsBodySerializer,
+    ReadTokenBodySerializer,
     SlotLimitBodySerializer,
     ZoneSerializer,
 )
@@ -18,6 +19,7 @@ from apps.api.serializers.common import AccountQuerySerializer, PageQuerySeriali
 from apps.inventory.limits import set_limits
 from apps.inventory.selectors import account_by_id, accounts, zone_by_reference, zones_of
 from apps.inventory.services import set_healing, set_slot_limit
+from apps.inventory.token_services import remove_read_token, store_read_token
 
 
 class AccountsView(ApiView):
@@ -49,6 +51,25 @@ class HealingView(ApiView):
     def put(self, request: Request, account_id: str) -> Response:
         body = self.body(request, HealingBodySerializer)
         account = set_healing(by=self.actor(request), account_id=account_by_id(account_id).pk, **body)
+        return Response(AccountSerializer(account).data)
+
+
+class ReadTokenView(ApiView):
+    @operation(
+        "accounts_read_token", tag="accounts", summary="Store or replace the token that the account is read with",
+        body=ReadTokenBodySerializer, answer=AccountSerializer, errors=(400, 403, 404),
+    )  # fmt: skip
+    def put(self, request: Request, account_id: str) -> Response:
+        body = self.body(request, ReadTokenBodySerializer)
+        account = store_read_token(by=self.actor(request), account_id=account_by_id(account_id).pk, **body)
+        return Response(AccountSerializer(account).data)
+
+    @operation(
+        "accounts_read_token_remove", tag="accounts", summary="Forget the read token: one token reads and writes",
+        answer=AccountSerializer, errors=(403, 404, 409),
+    )  # fmt: skip
+    def delete(self, request: Request, account_id: str) -> Response:
+        account = remove_read_token(by=self.actor(request), account_id=account_by_id(account_id).pk)
         return Response(AccountSerializer(account).data)
 
 

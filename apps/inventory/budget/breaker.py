@@ -1,11 +1,11 @@
-"""A circuit breaker per token: when Cloudflare does not answer, one call at a time finds out when it does again.
+"""A circuit breaker per account: when Cloudflare does not answer, one call at a time finds out when it does again.
 
 Without it every zone of an account would call on its own, each with its own back-off, into a far side that is down.
 Closed, faults in a row are counted; an answer, whatever it says, begins anew. They open it when they are as many as
 `BYOCA_BREAKER_FAULTS` and not all of one zone: a zone that fails alone must not hold the others up. Open, no call
 goes until the cool-down is over, and then one, the trial. Its fault doubles the cool-down, its answer closes.
 
-The state is in the token's `CallBudget`, in the database's time, so that it is one for all processes.
+The state is in the write token's `CallBudget`, in the database's time, so that it is one for all processes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Pauses of every call, and the window while Redis does not answer: one row per token, in the database's time."""
+"""Pauses of every call, and the window while Redis does not answer: one row per write token, in the database's time."""
 
 from __future__ import annotations
 

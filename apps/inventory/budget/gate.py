@@ -1,8 +1,9 @@
 """Whether a call to Cloudflare may go now. Asked before every call of every process; never waits itself.
 
-Cloudflare counts 1,200 calls in five minutes per token, dashboard included, and refuses *every* call for five minutes
-after that: a loop that runs wild would lock the people at the dashboard out as well. So the portal keeps to a share
-of the limit, people go before sweeps, and one 429 pauses every process. So does a far side that is down (`breaker.py`).
+Cloudflare counts 1,200 calls in five minutes per user, over all tokens and the dashboard, and refuses *every* call for
+five minutes after that: a loop that runs wild would lock the people at the dashboard out as well. So the portal keeps
+to a share of the limit, people go before sweeps, and one 429 pauses every process. So does a far side that is down
+(`breaker.py`).
 """
 
 from __future__ import annotations
@@ -64,7 +65,8 @@ class Allowed:
 
 
 class BudgetGate:
-    """The budget of one account's token, for one run. `before_call` and `on_response` are the client's hooks."""
+    """The budget of one account, for one run: both its tokens count under the one that writes, because Cloudflare
+    counts a user's tokens together. `before_call` and `on_response` are the client's hooks."""
 
     def __init__(self, *, account: Account, token: str, purpose: Purpose) -> None:
         self.purpose = purpose

@@ -23,6 +23,8 @@ from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
 from apps.inventory.services import add_account, replace_token, set_budget, set_healing, set_mode, set_slot_limit
 from apps.inventory.token_check import EXCESS_WORDS
+from apps.inventory.token_services import remove_read_token, store_read_token
+from apps.inventory.tokens import tokens_held
 from apps.outbox.models import OutboxEntry
 from apps.probing.selectors import setting_of
 from apps.probing.services import set_probing
@@ -60,6 +62,7 @@ def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
     holds = Holds(account)
     return {
         "account": account,
+        "tokens": tokens_held(account),
         "slots": slots_of(account),
         "limit": account.call_limit or django_settings.BYOCA_CALL_LIMIT,
         "budget": budget_of(account),
@@ -73,6 +76,25 @@ def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
 def account_token(request: HttpRequest, account_id: UUID) -> HttpResponse:
     replace_token(by=actor_of(request), account_id=account_id, token=request.POST.get("token", ""))
     messages.success(request, "The token is stored. Everything is tried again with it.")
+    return redirect("accounts")
+
+
+@require_POST
+def account_read_token(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    """Store or replace the read token. A token that was refused is not kept on the page."""
+    try:
+        account = store_read_token(by=actor_of(request), account_id=account_id, token=request.POST.get("token", ""))
+    except Invalid as refused:
+        errors = {"read_token": refused.details["token"]}
+        return _accounts_page(request, {"errors": errors, "form": {}, "read_token_form": {"account": account_id}})
+    messages.success(request, f"{account.name} is read with the read token from now on.")
+    return redirect("accounts")
+
+
+@require_POST
+def account_read_token_remove(request: HttpRequest, account_id: UUID) -> HttpResponse:
+    account = remove_read_token(by=actor_of(request), account_id=account_id)
+    messages.success(request, f"{account.name} has one token again: it reads and writes.")
     return redirect("accounts")
 
 

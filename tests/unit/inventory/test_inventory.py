@@ -15,7 +15,7 @@ from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.errors import Forbidden, Invalid, NotFound
 from apps.identity.permissions import Role
 from apps.inventory.credentials import CredentialUnreadable, decrypt, encrypt
-from apps.inventory.models import Account, EdgeCertificate, Zone
+from apps.inventory.models import Account, EdgeCertificate, TokenKind, Zone
 from apps.inventory.selectors import account_by_id, accounts, base_url_of, token_of, zones_of
 from apps.inventory.services import (
     add_account,
@@ -89,7 +89,7 @@ def test_only_administrators_touch_accounts() -> None:
 
 def test_another_token_makes_everything_due_again() -> None:
     account = make_account()
-    store_account_failure(account=account, error="refused", token_broken=True)
+    store_account_failure(account=account, error="refused", refused=TokenKind.WRITE)
     OutboxEntry.objects.all().delete()
     with pytest.raises(Invalid):
         replace_token(by=SETUP, account_id=account.pk, token=" ")
@@ -163,9 +163,9 @@ def test_certificates_follow_the_listing_and_a_failure_keeps_the_last_read() -> 
     row = EdgeCertificate.objects.get()
     assert str(row) == row.cloudflare_id
     assert row.takes_slot
-    store_account_failure(account=account, error="no answer", token_broken=False)
+    store_account_failure(account=account, error="no answer", refused=None)
     since = account.failing_since
-    store_account_failure(account=account, error="no answer still", token_broken=False)
+    store_account_failure(account=account, error="no answer still", refused=None)
     assert account.failing_since == since
     assert (account.token_state, EdgeCertificate.objects.count()) == ("working", 1)
 

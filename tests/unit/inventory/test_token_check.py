@@ -13,7 +13,7 @@ from apps.cloudflare.client import Client
 from apps.cloudflare.errors import RateLimited
 from apps.identity.permissions import Role
 from apps.inventory import token_check
-from apps.inventory.models import Account
+from apps.inventory.models import Account, TokenKind
 from apps.inventory.stops import stop_writes
 from apps.inventory.token_check import CALLS, EXCESS, check_token, store_scope_check
 from tests.factories import SETUP, actor, make_account
@@ -21,6 +21,7 @@ from tests.sandbox_server import SandboxProcess
 from tests.unit.cloudflare.server import Edge, failure, success
 
 pytestmark = pytest.mark.django_db
+READ = {"account:ssl_and_certificates:read", "zone:zone:read", "zone:ssl_and_certificates:read", "zone:waf:read"}
 ALL = {
     "account:ssl_and_certificates:write", "zone:zone:read", "zone:ssl_and_certificates:write", "zone:waf:write",
 }  # fmt: skip
@@ -37,11 +38,11 @@ def account(edge: SandboxProcess) -> Account:
     return make_account(zones=(), cloudflare_id=edge.account_id)
 
 
-def check(edge: SandboxProcess, account: Account, token: str) -> dict[str, str]:
+def check(edge: SandboxProcess, account: Account, token: str, kind: TokenKind = TokenKind.WRITE) -> dict[str, str]:
     since = edge.last_seq()
     before = edge.state()
     with Client(base_url=edge.base_url, token=token) as client:
-        results = check_token(client, account)
+        results = check_token(client, account, kind)
     made = edge.requests(since)
     assert len(made) <= CALLS
     assert edge.state()["zones"] == before["zones"], "nothing was changed"
@@ -83,6 +84,38 @@ def test_each_missing_permission_is_named(
 ) -> None:
     found = check(edge, account, token_with(edge, *kept))
     assert {scope for scope, result in found.items() if result == "failed"} == failed
+
+
+def test_a_token_that_only_reads_is_all_that_a_read_token_is_to_be(edge: SandboxProcess, account: Account) -> None:
+    assert check(edge, account, token_with(edge, *READ), TokenKind.READ) == {
+        "API token": "passed",
+        "Account: SSL and Certificates, Read": "passed",
+        "Zone: Zone, Read": "passed",
+        "Zone: SSL and Certificates, Read": "passed",
+        "Uploading CAs and changing lists is refused": "unproven",
+        "Zone: Zone WAF, Read": "passed",
+        "Writing rules is refused": "passed",
+    }
+
+
+@pytest.mark.parametrize(
+    ("lacks", "scope"),
+    [
+        ("account:ssl_and_certificates:read", "Account: SSL and Certificates, Read"),
+        ("zone:zone:read", "Zone: Zone, Read"),
+        ("zone:ssl_and_certificates:read", "Zone: SSL and Certificates, Read"),
+        ("zone:waf:read", "Zone: Zone WAF, Read"),
+    ],
+)
+def test_what_a_read_token_lacks_is_named(edge: SandboxProcess, account: Account, lacks: str, scope: str) -> None:
+    found = check(edge, account, token_with(edge, *READ - {lacks}), TokenKind.READ)
+    assert [name for name, result in found.items() if result == "failed"] == [scope]
+
+
+def test_a_read_token_that_may_write_rules_is_told_to_lose_that_right(edge: SandboxProcess, account: Account) -> None:
+    found = check(edge, account, token_with(edge, *READ, "zone:waf:write"), TokenKind.READ)
+    assert found["Zone: Zone WAF, Edit"] == "excess"
+    assert "Writing rules is refused" not in found
 
 
 def test_a_token_that_is_refused_or_no_longer_active_is_all_there_is_to_say(
