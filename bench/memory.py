@@ -20,7 +20,7 @@ NEVER = "100000000"
 CELERY = (sys.executable, "-m", "celery", "-A", "byoca_portal", "--quiet")
 # A child is replaced after 500 tasks or 256 MiB as deployed: that would hide a leak here.
 WORKER = (
-    *CELERY, "worker", "--queues", "push,maintenance,probe,mail", "--concurrency", "1", "--loglevel", "WARNING",
+    *CELERY, "worker", "--queues", "maintenance,push,mail,probe,observe", "--concurrency", "1", "--loglevel", "WARNING",
     "--max-tasks-per-child", NEVER, "--max-memory-per-child", NEVER, "--without-mingle", "--without-gossip",
 )  # fmt: skip
 

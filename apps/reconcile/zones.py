@@ -28,7 +28,17 @@ from apps.planning.guards import check
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
 from apps.reconcile.dry_run import tries_before_sending
-from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, next_run_in_s, read_zone, writer_from
+from apps.reconcile.edge import (
+    EdgeClient,
+    Observation,
+    ca_keys,
+    calls_of_reading,
+    client_for,
+    next_run_in_s,
+    read_zone,
+    writer_from,
+)
+from apps.reconcile.expected import expected_calls
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.gatekeeping import Admitted, Gatekeeper
 from apps.reconcile.healing import healing_plan
@@ -92,6 +102,9 @@ def _next_in_s(zone: Zone) -> float:
 
 def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     keys = ca_keys(zone.account)
+    if client.gate.purpose is not Purpose.SWEEP:
+        # A change that does not fit into the budget with its reading would be read for in vain, once per try.
+        client.gate.reserve(calls_of_reading(keys) + expected_calls(zone, keys, in_flight_requests(zone)))
     observation = read_zone(client, zone, keys)
     # Stored while the plan is open still: what it sent and a lag hid until now is ours, not a foreign change.
     store_observation(zone, observation, keys)

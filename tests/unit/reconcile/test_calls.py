@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,6 +17,7 @@ from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import delete_ca
 from apps.cloudflare.errors import RateLimited, ServerFault
 from apps.coverage.models import CoverageRequest
+from apps.coverage.selectors import confirmation_of
 from apps.coverage.services import approve_request
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role
@@ -29,7 +31,7 @@ from apps.outbox.models import OutboxEntry
 from apps.outbox.services import claim, holds, mark_due
 from apps.reconcile import accounts, apply, certificates, zones
 from apps.reconcile.accounts import ask_for_token_checks, run_account
-from apps.reconcile.edge import client_for, next_run_in_s, sweep_interval_s
+from apps.reconcile.edge import ca_keys, client_for, next_run_in_s, sweep_interval_s
 from apps.reconcile.faults import held_back_s
 from apps.reconcile.models import Plan
 from apps.reconcile.services import submit_request
@@ -123,8 +125,8 @@ def approved(cas: list[CertificateAuthority], *hostnames: str, mode: str = "bloc
 
 
 def decided(by: Actor, request: CoverageRequest) -> CoverageRequest:
-    digest = request.plans.latest("number").digest
-    approve_request(by=by, request_id=request.pk, digest=digest)
+    plan = request.plans.latest("number")
+    approve_request(by=by, request_id=request.pk, digest=plan.digest, confirm=confirmation_of(plan))
     return request
 
 
@@ -169,14 +171,14 @@ def test_a_change_costs_three_calls_per_list_and_three_for_the_rules(
     assert EdgeList.objects.get(zone=zone, ca_cloudflare_id=cas[0].cloudflare_id).hostnames[0].startswith("calls0")
     removal = submit_request(
         by=actor(Role.ENGINEER), kind="uncover", ca=cas[0], mode="verify", reason="x",
-        hostnames=[f"calls{n}.northwind.example" for n in range(10)],
+        hostnames=[f"calls{n}.northwind.example" for n in range(6)],
     )  # fmt: skip
     decided(actor(Role.ENGINEER), removal)
     since = last_seq(edge)
     again(zone)
     counted = calls(edge, since)
     assert (counted["GET lists"], counted["PUT lists"], counted["GET rules"]) == (len(cas) + untouched + 1, 1, 2)
-    assert len(edge.hostnames("northwind.example", cas[0].cloudflare_id)) == 10
+    assert len(edge.hostnames("northwind.example", cas[0].cloudflare_id)) == 14
     assert edge.violations() == []
 
 
@@ -292,6 +294,27 @@ def test_what_the_budget_holds_back_is_postponed_and_no_failure(
     CallBudget.objects.update(paused_until=None)
     again(zone)
     assert edge.hostnames("northwind.example", cas[0].cloudflare_id) == ["later.northwind.example"]
+
+
+def test_a_change_that_does_not_fit_with_its_reading_is_not_read_for(
+    edge: SandboxProcess, account: Account, cas: list[CertificateAuthority]
+) -> None:
+    (request,) = approved(cas[:1], "fits.northwind.example")
+    zone = zone_named(account)
+    lists = len(ca_keys(account))
+    used = sum(CallBudget.objects.get(pk=budget_key(edge.token)).counts["slots"].values())
+    # What is left takes the reading and two calls: the list could not be read back, nor its rule be written.
+    Account.objects.update(call_limit=math.ceil((used + lists + 1 + 2) / 0.95 + 1) * 2)
+    since = last_seq(edge)
+    again(zone)
+    assert not calls(edge, since)
+    request.refresh_from_db()
+    assert request.state == "approved"
+    Account.objects.update(call_limit=100_000)
+    again(zone)
+    request.refresh_from_db()
+    assert request.state == "done"
+    assert calls(edge, since)["GET lists"] == lists + 1, "each list once, and the one that was written twice"
 
 
 def test_a_429_in_the_middle_of_a_plan_is_no_failure_of_the_change(

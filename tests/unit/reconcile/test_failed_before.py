@@ -5,7 +5,7 @@ from __future__ import annotations
 from apps.audit.models import AuditEvent
 from apps.coverage.models import Association, CoverageRequest
 from apps.coverage.progress_services import outdate_plan
-from apps.coverage.selectors import current_plan, request_by_id
+from apps.coverage.selectors import confirmation_of, current_plan, request_by_id
 from apps.coverage.services import approve_request
 from apps.coverage.verdicts import assess
 from apps.reconcile.services import retry_zone
@@ -21,7 +21,7 @@ def approve_together(world: World, *requests: CoverageRequest) -> list[CoverageR
     for request in requests:
         plan = current_plan(request_by_id(request.pk))
         assert plan is not None
-        approve_request(by=world.engineer, request_id=request.pk, digest=plan.digest)
+        approve_request(by=world.engineer, request_id=request.pk, digest=plan.digest, confirm=confirmation_of(plan))
     world.run()
     return [request_by_id(request.pk) for request in requests]
 
