@@ -7,7 +7,7 @@ what was before are void.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -18,12 +18,14 @@ from apps.inventory.alarms import installation_name, raise_alarm
 from apps.inventory.models import Stop, Zone
 from apps.planning.rule import is_ours
 from apps.planning.state import RuleState
-from apps.reconcile.models import Plan
+from apps.reconcile.models import Plan, PlanStep
 
 MARK = re.compile(r" \(installation ([0-9a-f]{8})\)$")
 # A person corrects something once; whoever takes our writes back three times in an hour does not know of us.
 UNDONE = 3
 WITHIN = timedelta(hours=1)
+# Changes that somebody may take back: a superseded one as far as it was sent and seen.
+ENDED = (Plan.State.APPLIED, Plan.State.SUPERSEDED)
 
 
 def marked(description: str) -> str:
@@ -54,11 +56,11 @@ def undoes_ours(zone: Zone, ca_key: str, added: frozenset[str], removed: frozens
 
     What healing put back does not count: healing has a brake of its own (healing.py).
     """
-    plans = Plan.objects.filter(zone=zone, created_at__gt=timezone.now() - WITHIN, state=Plan.State.APPLIED)
+    plans = Plan.objects.filter(zone=zone, created_at__gt=timezone.now() - WITHIN, state__in=ENDED)
     put_in: dict[str, bool] = {}
     taken_out: dict[str, bool] = {}
-    for plan in plans.order_by("-number"):
-        for step in (step for step in _lists(plan.document) if step["ca"] == ca_key):
+    for plan in plans.order_by("-number").prefetch_related("steps"):
+        for step in (step for step in _lists_seen(plan) if step["ca"] == ca_key):
             for name in set(step["after"]) - set(step["before"]):
                 put_in.setdefault(name, plan.healing)
             for name in set(step["before"]) - set(step["after"]):
@@ -67,8 +69,11 @@ def undoes_ours(zone: Zone, ca_key: str, added: frozenset[str], removed: frozens
     return False in by_people
 
 
-def _lists(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    return [step for step in document.get("steps", []) if step["kind"] == "replace_list"]
+def _lists_seen(plan: Plan) -> list[dict[str, Any]]:
+    """The lists that the plan sent and a read showed."""
+    done = [step.document for step in plan.steps.all() if step.state == PlanStep.State.DONE]
+    seen = {key for step in done if step["kind"] == "read_back_lists" for key in step["cas"]}
+    return [step for step in done if step["kind"] == "replace_list" and step["ca"] in seen]
 
 
 def _still_undone(events: Iterable[AuditEvent]) -> list[AuditEvent]:

@@ -36,6 +36,13 @@ EdgeRules.objects.filter(zone__in=zones).update(read_at=at)
 zones.update(read_at=at)
 print(json.dumps(at.isoformat()))
 """
+CHANGES = """
+import json
+import sys
+from apps.reconcile.models import Plan
+rows = Plan.objects.filter(zone__name=sys.argv[1]).order_by("number")
+print(json.dumps([[plan.state, list(plan.steps.values_list("state", flat=True))] for plan in rows]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -278,6 +285,27 @@ def test_r25_a_list_that_lags_is_waited_for_and_written_once(driver: Driver, ca:
     actions = [e["action"] for e in driver.audit()[events:] if hostname in e["hostnames"]]
     assert "edge:list_changed_outside" not in actions, "our own write is not taken for somebody else's"
     assert "drift:found" not in actions
+
+
+def test_r25_a_list_and_rules_that_lag_are_each_written_once_and_applied_means_all_of_it(
+    driver: Driver, ca: dict[str, Any]
+) -> None:
+    """The list lags before the rule may go, then the rule does: no call is made twice, and none is called made."""
+    zone, hostname = "lag-rules.example", "api.lag-rules.example"
+    driver.new_zones(zone)
+    row = driver.ask(ca, hostname, mode="block")
+    driver.edge.switch(association_lag_s=8, rules_lag_s=8)
+    driver.approve(row)
+    driver.done(row, within_s=120)
+    wait_for(
+        lambda: driver.json(CHANGES, zone)[-1][0] == "applied", within_s=60, every_s=1, saying="the rest is applied"
+    )
+    changes = driver.json(CHANGES, zone)
+    assert [state for state, _ in changes] == ["superseded", "applied"]
+    assert "not_started" in changes[0][1]
+    assert set(changes[1][1]) == {"done"}
+    sent = [call for call in driver.rule_writes(zone) if "dry_run" not in str(call["query"])]
+    assert (len(driver.puts(zone)), len(sent)) == (1, 1)
 
 
 def test_a_page_that_read_before_our_write_and_stores_after_it_accuses_nobody(

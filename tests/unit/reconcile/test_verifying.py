@@ -15,6 +15,7 @@ from apps.coverage.selectors import current_plan, request_by_id
 from apps.coverage.services import approve_request
 from apps.outbox.models import OutboxEntry
 from apps.reconcile.apply import Applier, Outcome
+from apps.reconcile.foreign import undoes_ours
 from apps.reconcile.models import Plan
 from apps.reconcile.removals import recent_removals
 from apps.reconcile.zones import run_zone
@@ -81,6 +82,7 @@ def test_a_list_that_lags_before_the_rules_are_sent_is_not_called_applied(world:
     assert request_by_id(request.pk).state == "done"
     assert len(our_rules(world)) == 1
     assert sent(world, PUT) == 1
+    assert undoes_ours(world.zone(), ca.fingerprint, frozenset(), frozenset({NAME})), "the first change is ours too"
 
 
 def test_rules_that_lag_are_waited_for_and_written_once(world: World) -> None:
