@@ -41,7 +41,7 @@ class Peace:
         until = time.monotonic() + PEACE_S
         while time.monotonic() < until:
             if self._answers(lambda: not self._unsteady()) and (written := self._rests(until)) is not None:
-                return [*written, *self._wrong(), *differences(self.driver, self.acts), *self.driver.violations()]
+                return [*written, *self._wrong(), *self._differences(), *self.driver.violations()]
             time.sleep(1)
         return [f"no steady state: {self._unsteady()}", *self.driver.violations()]
 
@@ -86,6 +86,12 @@ class Peace:
         zones = [zone for zone in self.driver.zones() if zone["failing_since"]]
         found += [f"{zone['name']} fails since {zone['failing_since']}" for zone in zones]
         return found + [f"stopped: {stop['reason']}" for stop in self.driver.get("/stops/")["results"]]
+
+    def _differences(self) -> list[str]:
+        """At rest whatever is still open waits for a person."""
+        rows = [self.driver.request(row) for state in OPEN for row in self.acts.requests(state)]
+        waiting = {each["hostname"] for row in rows for each in row["hostnames"]}
+        return differences(self.driver, self.acts, waiting)
 
     def _wrong(self) -> list[str]:
         """Open plans, parked or failed without a reason, a slot twice."""

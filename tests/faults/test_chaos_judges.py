@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -86,9 +86,9 @@ class World:
         return {"status": 200 if admitted else 403, "why": "A rule."}
 
 
-def judged(made: Made, listed: list[str], open_to: set[str]) -> list[str]:
+def judged(made: Made, listed: list[str], open_to: set[str], waiting: Iterable[str] = ()) -> list[str]:
     world: Any = World(made, listed, open_to)
-    return differences(world, SimpleNamespace(cas=world.cas, roots=world.roots))  # type: ignore[arg-type]
+    return differences(world, SimpleNamespace(cas=world.cas, roots=world.roots), set(waiting))  # type: ignore[arg-type]
 
 
 def test_a_world_as_decided_passes() -> None:
@@ -121,3 +121,7 @@ def test_what_somebody_else_changed_last_is_theirs() -> None:
     made = Made()
     made.rules([rule(NEW)], [], 20, token_id=None, origin="dashboard")
     assert judged(made, [KEPT, NEW], {NEW}) == []
+
+
+def test_what_waits_for_a_person_is_not_there_yet() -> None:
+    assert judged(Made(), [KEPT], {NEW}, waiting=[NEW]) == []
