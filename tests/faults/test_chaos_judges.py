@@ -136,7 +136,7 @@ class Quiet:
     def __init__(self, written: list[dict[str, Any]]) -> None:
         self.written, self.tokens, self.edge = written, {"ours"}, self
 
-    def get(self, path: str) -> dict[str, Any]:
+    def get(self, _path: str) -> dict[str, Any]:
         return {"results": []}
 
     def zones(self) -> list[dict[str, Any]]:
@@ -145,10 +145,10 @@ class Quiet:
     def seq(self) -> int:
         return 1
 
-    def requests(self, since: int) -> list[dict[str, Any]]:
+    def requests(self, _since: int) -> list[dict[str, Any]]:
         return self.written
 
-    def json(self, code: str) -> dict[str, Any]:
+    def json(self, _code: str) -> dict[str, Any]:
         return {"parked": [("zone", "")], "open": 1} if self.written else {"parked": [], "open": 0}
 
     def state(self) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class Quiet:
 
 
 def peace(*written: dict[str, Any]) -> list[str]:
-    acts: Any = SimpleNamespace(undo=lambda: None, requests=lambda state: [], cas=[], roots={})
+    acts: Any = SimpleNamespace(undo=lambda: None, requests=lambda _state: [], cas=[], roots={})
     return Peace(Quiet(list(written)), acts).wrong()  # type: ignore[arg-type]
 
 
