@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import httpx
 
 from tests.faults.chaos_acts import Acts
 from tests.faults.chaos_world import differences
-from tests.faults.driver import Driver
+from tests.faults.driver import Driver, Refused
 from tests.portal_process import wait_for
 
 OPEN = ("planning", "approved", "applying")
@@ -40,19 +40,19 @@ class Peace:
         wait_for(self._made, within_s=120, every_s=0.5, saying="all parts answer")
         until = time.monotonic() + PEACE_S
         while time.monotonic() < until:
-            if self._answers(lambda: not self._unsteady()) and (written := self._rests(until)) is not None:
-                return [*written, *self._wrong(), *differences(self.driver, self.acts), *self.driver.violations()]
+            with suppress(httpx.TransportError, Refused):
+                written = None if self._unsteady() else self._rests(until)
+                if written is not None:
+                    return [*written, *self._wrong(), *self._differences(), *self.driver.violations()]
             time.sleep(1)
         return [f"no steady state: {self._unsteady()}", *self.driver.violations()]
 
     def _made(self) -> bool:
-        return self._answers(lambda: self.acts.undo() is None)
-
-    def _answers(self, ask: Callable[[], bool]) -> bool:
         try:
-            return ask()
+            self.acts.undo()
         except (httpx.TransportError, AssertionError):
             return False
+        return True
 
     def _rests(self, until: float) -> list[str] | None:
         """What was written while every zone was read twice; None when something moved meanwhile, or time was up."""
@@ -86,6 +86,12 @@ class Peace:
         zones = [zone for zone in self.driver.zones() if zone["failing_since"]]
         found += [f"{zone['name']} fails since {zone['failing_since']}" for zone in zones]
         return found + [f"stopped: {stop['reason']}" for stop in self.driver.get("/stops/")["results"]]
+
+    def _differences(self) -> list[str]:
+        """At rest whatever is still open waits for a person."""
+        rows = [self.driver.request(row) for state in OPEN for row in self.acts.requests(state)]
+        waiting = {each["hostname"] for row in rows for each in row["hostnames"]}
+        return differences(self.driver, self.acts, waiting)
 
     def _wrong(self) -> list[str]:
         """Open plans, parked or failed without a reason, a slot twice."""

@@ -17,26 +17,26 @@ from tests.faults.model.calls import Call
 from tests.faults.model.rule_text import NONE, actions
 
 
-def differences(driver: Driver, acts: Acts) -> list[str]:
-    """Sentences, none when the world is as it should be."""
+def differences(driver: Driver, acts: Acts, waiting: set[str]) -> list[str]:
+    """Sentences, none when the world is as it should be. `waiting` hostnames are decided and wait for a person."""
     history = driver.edge.history()
     intent = Intent(driver.audit(), history)
     state = driver.edge.state()
     zones = {zone["name"]: zone for zone in state["zones"]}
-    found = [wrong for zone in state["zones"] for wrong in _of_lists(history, intent, zone)]
+    found = [wrong for zone in state["zones"] for wrong in _of_lists(history, intent, zone, waiting)]
     cas = {row["id"] for row in state["certificates"]}
-    for name in sorted({name for (_, name) in intent.words_now()}):
+    for name in sorted({name for (_, name) in intent.words_now()} - waiting):
         zone = zones.get(history.zone_of(name))
         if zone is not None and zone["name"] != PASSING:
             found += _of_rules(driver, acts, history, intent, zone, name, cas)
     return found
 
 
-def _of_lists(history: History, intent: Intent, zone: dict[str, Any]) -> list[str]:
+def _of_lists(history: History, intent: Intent, zone: dict[str, Any], waiting: set[str]) -> list[str]:
     """Each list against the last word on each hostname, where that is certain."""
     found = []
     for (fingerprint, name), words in intent.words_now().items():
-        if history.zone_of(name) != zone["name"] or zone["name"] == PASSING or len(words) > 1:
+        if history.zone_of(name) != zone["name"] or zone["name"] == PASSING or len(words) > 1 or name in waiting:
             continue
         for ca_id in intent.ids_of(fingerprint):
             changes = history.lists((zone["id"], ca_id))

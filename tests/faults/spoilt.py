@@ -204,6 +204,12 @@ def own_rule_deleted(made: Made) -> None:
     made.rewrite([rule(NEW)], [], 22)
 
 
+def own_log_rule_deleted(made: Made) -> None:
+    made.request("8", "cover", NEW, second=20, mode="log")
+    made.rewrite([rule(NEW)], [rule(NEW, action="log")], 22)
+    made.rewrite([rule(NEW, action="log")], [], 42)
+
+
 def own_rule_switched_off(made: Made) -> None:
     made.rewrite([rule(NEW)], [rule(NEW, enabled=False)], 22)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from itertools import islice
 from types import SimpleNamespace
 from typing import Any
@@ -11,9 +12,11 @@ import httpx
 import pytest
 
 from tests.faults.chaos import Chaos
+from tests.faults.chaos_peace import Peace
 from tests.faults.chaos_world import differences
 from tests.faults.driver import Refused
 from tests.faults.made_history import CA_ID, KEPT, MADE, NEW, ZONE, Made, rule
+from tests.faults.model import History
 
 
 def drawn(seed: int, used: int) -> list[tuple[str, float, float]]:
@@ -86,9 +89,9 @@ class World:
         return {"status": 200 if admitted else 403, "why": "A rule."}
 
 
-def judged(made: Made, listed: list[str], open_to: set[str]) -> list[str]:
+def judged(made: Made, listed: list[str], open_to: set[str], waiting: Iterable[str] = ()) -> list[str]:
     world: Any = World(made, listed, open_to)
-    return differences(world, SimpleNamespace(cas=world.cas, roots=world.roots))  # type: ignore[arg-type]
+    return differences(world, SimpleNamespace(cas=world.cas, roots=world.roots), set(waiting))  # type: ignore[arg-type]
 
 
 def test_a_world_as_decided_passes() -> None:
@@ -121,3 +124,56 @@ def test_what_somebody_else_changed_last_is_theirs() -> None:
     made = Made()
     made.rules([rule(NEW)], [], 20, token_id=None, origin="dashboard")
     assert judged(made, [KEPT, NEW], {NEW}) == []
+
+
+def test_what_waits_for_a_person_is_not_there_yet() -> None:
+    assert judged(Made(), [KEPT], {NEW}, waiting=[NEW]) == []
+
+
+class Quiet:
+    """A portal without anything in it, whose zone is read anew at each look."""
+
+    def __init__(self, written: list[dict[str, Any]]) -> None:
+        self.written, self.tokens, self.edge = written, {"ours"}, self
+
+    def get(self, _path: str) -> dict[str, Any]:
+        return {"results": []}
+
+    def zones(self) -> list[dict[str, Any]]:
+        return [{"name": "zone.example", "read_at": datetime.now(UTC).isoformat(), "failing_since": None}]
+
+    def seq(self) -> int:
+        return 1
+
+    def requests(self, _since: int) -> list[dict[str, Any]]:
+        return self.written
+
+    def json(self, _code: str) -> dict[str, Any]:
+        return {"parked": [("zone", "")], "open": 1} if self.written else {"parked": [], "open": 0}
+
+    def state(self) -> dict[str, Any]:
+        return {"certificates": [], "zones": []}
+
+    def history(self) -> History:
+        return History([], [], {})
+
+    def audit(self) -> list[dict[str, Any]]:
+        return []
+
+    violations = audit
+
+
+def peace(*written: dict[str, Any]) -> list[str]:
+    acts: Any = SimpleNamespace(undo=lambda: None, requests=lambda _state: [], cas=[], roots={})
+    return Peace(Quiet(list(written)), acts).wrong()  # type: ignore[arg-type]
+
+
+def test_a_portal_at_rest_passes() -> None:
+    assert peace() == []
+
+
+def test_whoever_writes_at_rest_parks_without_a_word_or_leaves_plans_open_is_named() -> None:
+    row = {"token_id": "ours", "method": "PUT", "path": "/list", "query": {}}
+    assert peace(row, {**row, "token_id": "theirs"}, {**row, "query": {"dry_run": ["true"]}}) == [
+        "it rests and still writes: PUT /list", "zone is parked without a reason", "1 plans are open",
+    ]  # fmt: skip

@@ -47,6 +47,15 @@ def moved_over_a_bridge(made: Made) -> None:
     made.rules([bridge, after], [after], 25, "DELETE")
 
 
+def moved_from_one_log_rule_to_another(made: Made) -> None:
+    """A rule that refuses nobody needs no bridge."""
+    taken_to_log_and_back(made)
+    made.request("10", "cover", NEW, second=60, mode="log")
+    made.rewrite([rule(NEW)], [rule(NEW, action="log")], 62)
+    made.rewrite([rule(NEW, action="log")], [], 82)
+    made.rules([], [rule(NEW, action="log", ref="byoca-0c1d-0")], 83, "POST")
+
+
 def broken_glass(made: Made) -> None:
     made.event("break_glass:used", "hostname", NEW, {"mode": "log"}, second=20, hostnames=[NEW])
     made.rewrite([rule(NEW)], [rule(NEW, action="log")], 22)
@@ -122,8 +131,8 @@ def edited_by_somebody_else(made: Made) -> None:
 
 
 GOOD: list[Callable[[Made], None]] = [
-    removed_as_approved, taken_to_log_and_back, moved_over_a_bridge, broken_glass, restored,
-    out_of_date_once_half_of_it_was_there, retried, arrived_late, stand_in_killed, deleted_and_uploaded_again,
+    removed_as_approved, taken_to_log_and_back, moved_over_a_bridge, moved_from_one_log_rule_to_another, broken_glass,
+    restored, out_of_date_once_half_of_it_was_there, retried, arrived_late, stand_in_killed, deleted_and_uploaded_again,
     read_late, stopped_elsewhere, edited_by_somebody_else,
 ]  # fmt: skip
 
@@ -171,6 +180,7 @@ BROKEN: list[tuple[str, Callable[[Made], None]]] = [
     ("INV-11", spoilt.foreign_rules_reordered),
     ("INV-11", spoilt.own_rule_deleted),
     ("INV-11", spoilt.own_rule_switched_off),
+    ("INV-11", spoilt.own_log_rule_deleted),
     ("INV-11", spoilt.block_becomes_log),
     ("INV-11", spoilt.a_host_nobody_approved_is_blocked),
     ("INV-11", spoilt.a_rule_nobody_can_read),

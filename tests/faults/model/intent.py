@@ -98,7 +98,7 @@ class Intent:
         self._prints: dict[str, str] = {}
         self._pairs: dict[tuple[str, str], Stack] = {}
         self._modes: dict[str, Stack] = {}
-        # What the portal keeps of a failed request: it goes on when somebody retries it.
+        # The portal keeps what a failed request wanted, for a retry: whether it counts as covered is not certain.
         self._kept: set[tuple[str, str]] = set()
         for event in events:
             self._replay(event)
@@ -153,7 +153,7 @@ class Intent:
         elif action in VOIDING and request.approved_at is not None:
             for name in request.hostnames:
                 self._void(at, source, request, name)
-                if action == "request:failed" and request.kind in COVERING:
+                if action == "request:failed":
                     self._kept.add((request.ca, name))
             request.approved_at = None
         elif action == "request:completed" and request.kind == "uncover":
@@ -172,13 +172,13 @@ class Intent:
 
     def _approve_mode(self, at: datetime, source: str, request: Asked, name: str) -> None:
         """A second CA never weakens what the first was approved with; the same CA again may."""
-        covered = self._pair(request.ca, name).now
-        stack = self._mode(name)
-        if covered != {"approved"}:
-            strictest = max({*stack.now, request.mode}, key=lambda mode: STRICTNESS[mode])
-            stack.push(at, source, strictest)
-        if "approved" in covered or (request.ca, name) in self._kept:
-            stack.push(at, source, request.mode, sure=covered == {"approved"})
+        covered, stack = self._pair(request.ca, name).now, self._mode(name)
+        certain = (request.ca, name) not in self._kept
+        self._kept.discard((request.ca, name))
+        if not (certain and covered == {"approved"}):
+            stack.push(at, source, max({*stack.now, request.mode}, key=lambda mode: STRICTNESS[mode]))
+        if "approved" in covered or not certain:
+            stack.push(at, source, request.mode, sure=certain and covered == {"approved"})
 
     def _void(self, at: datetime, source: str, request: Asked, name: str) -> None:
         since = request.approved_at or at

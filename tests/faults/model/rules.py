@@ -22,11 +22,12 @@ def rules(intent: Intent, history: History) -> list[str]:
 
 
 def _base_of(call: Call, history: History) -> list[str]:
+    """A rehearsal leaves nothing, so it may be asked by whoever has not read."""
+    if call.rehearses:
+        return []
     base = next((row for row in history.earlier(call) if row.rules_zone == call.rules_zone and _tells(row)), None)
     if base is None:
         return [f"INV-10: {call} writes rules that the same run had not read"]
-    if call.rehearses:
-        return []
     found = stale(call, history)
     if call.started - base.started > RUN_S:
         found.append(f"INV-10: {call} writes rules that were read {call.started - base.started:.0f} s before")
@@ -35,6 +36,12 @@ def _base_of(call: Call, history: History) -> list[str]:
         for other in history.between(base, call)
         if other.rules_zone == call.rules_zone and other.applied
     ]
+
+
+def _is_back(history: History, call: Call, name: str) -> bool:
+    """Whether a rule that only logs names it again before the run could have ended: it went to another group's rule."""
+    later = (row for row in history.rule_changes(call.rules_zone) if row.seq > call.seq)
+    return any(name in actions(row.row["after"]) for row in later if row.started - call.started < RUN_S)
 
 
 def _tells(row: Call) -> bool:
@@ -58,7 +65,8 @@ def _change(intent: Intent, history: History, call: Call) -> list[str]:
             continue
         allowed = intent.modes(name, began)
         # On the way to another mode a hostname may stand in no rule for a moment: one is written, then the other.
-        if new not in allowed and not (new == NONE and allowed - {old}):
+        moves = new == NONE and (allowed - {old} or (old == "log" and _is_back(history, call, name)))
+        if new not in allowed and not moves:
             found.append(f"INV-11: {call} takes {name} from {old} to {new}, and no approval names that")
         if new != NONE and history.zones.get(call.rules_zone, "") != history.zone_of(name):
             found.append(f"INV-8: {call} names {name}, which is not of this zone")
