@@ -22,17 +22,22 @@ from apps.reconcile.observe import WORKER
 TOLD_EVERY = timedelta(hours=1)
 
 
+@transaction.atomic
 def store_trouble(account: Account, error: PortalError, how: Handling) -> None:
-    """Keep a failure that is the whole account's, and tell it. Any other failure is left alone."""
+    """Keep a failure that is the whole account's, and tell it. Any other failure is left alone.
+
+    `account` as the run began with it: of a token that was replaced meanwhile it says nothing.
+    """
     if not (how.token_broken or isinstance(error, TlsFailure)):
+        return
+    same_token = Account.objects.filter(pk=account.pk, token_encrypted=account.token_encrypted)
+    if same_token.select_for_update(no_key=True).first() is None:
         return
     store_account_failure(account=account, error=error.message, token_broken=how.token_broken)
     _tell(account, "account:token_refused" if how.token_broken else "account:impostor_met", error.message)
 
 
-@transaction.atomic
 def _tell(account: Account, action: str, why: str) -> None:
-    Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     told = AuditEvent.objects.filter(
         action__in=(action, "account:token_replaced"), subject_id=str(account.pk), at__gt=timezone.now() - TOLD_EVERY
     ).order_by("seq")
