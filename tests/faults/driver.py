@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -77,6 +78,16 @@ class Driver:
             # The connection was kept open to a web process that a test killed.
             return ok(self.api(person).get(path))
 
+    def pages(self, path: str, person: str = "engineer") -> list[dict[str, Any]]:
+        """The rows of every page."""
+        rows: list[dict[str, Any]] = []
+        for page in itertools.count(1):
+            found = self.get(f"{path}?page={page}&page_size=100", person)
+            rows += found["results"]
+            if not found["next"]:
+                break
+        return rows
+
     def send(self, path: str, body: dict[str, Any], person: str) -> Any:
         return ok(self.api(person).post(path, json=body))
 
@@ -146,14 +157,14 @@ class Driver:
         return found
 
     def zones(self) -> list[dict[str, Any]]:
-        return list(self.get("/zones/?page_size=100")["results"])
+        return self.pages("/zones/")
 
-    def new_zones(self, *names: str) -> None:
-        """Seed zones and wait until the portal has read each of them."""
-        self.edge.seed(*names)
+    def new_zones(self, *zones: str | dict[str, Any]) -> None:
+        """Seed zones, as `edge.seed` takes them, and wait until the portal has read each of them."""
+        names = set(self.edge.seed(*zones))
         wait_for(
-            lambda: set(names) <= {row["name"] for row in self.zones() if row["read_at"]},
-            within_s=120, every_s=0.5, saying="the new zones are read",
+            lambda: names <= {row["name"] for row in self.zones() if row["read_at"]},
+            within_s=180, every_s=0.5, saying="the new zones are read",
         )  # fmt: skip
 
     def puts(self, zone: str, since: int = 0) -> list[dict[str, Any]]:
@@ -176,7 +187,7 @@ class Driver:
         return found
 
     def drift(self, zone: str) -> list[dict[str, Any]]:
-        return [row for row in self.get("/drift/?page_size=200")["results"] if row["hostname"].endswith(f".{zone}")]
+        return [row for row in self.pages("/drift/") if row["hostname"].endswith(f".{zone}")]
 
     def _calls(self, zone: str, since: int) -> list[dict[str, Any]]:
         zone_id = next(item["id"] for item in self.edge.state()["zones"] if item["name"] == zone)
@@ -291,15 +302,7 @@ class Driver:
 
     def audit(self) -> list[dict[str, Any]]:
         """The whole audit log, oldest first."""
-        rows: list[dict[str, Any]] = []
-        page = 1
-        while True:
-            found = self.get(f"/audit/?page={page}&page_size=100", "auditor")
-            rows += found["results"]
-            if not found["next"]:
-                break
-            page += 1
-        by_seq = {row["seq"]: row for row in rows}
+        by_seq = {row["seq"]: row for row in self.pages("/audit/", "auditor")}
         return [by_seq[seq] for seq in sorted(by_seq)]
 
     def violations(self) -> list[str]:

@@ -87,3 +87,15 @@ def test_an_outage_is_nobodys_to_mend_and_the_rest_is_told_again_an_hour_later(m
     error = Unauthorized("No.")
     store_trouble(account, error, handling(error, 1))
     assert told(account) == [*expected, ("account:token_refused", "No.")]
+
+
+@pytest.mark.django_db
+def test_a_refusal_of_the_token_before_says_nothing_of_the_next_one() -> None:
+    """A run that began with the old token ends after it was replaced."""
+    before, error = make_account(), Unauthorized("No.")
+    after = replace_token(by=SETUP, account_id=before.pk, token="fresh")
+    store_trouble(before, error, handling(error, 1))
+    assert told(before) == []
+    assert Account.objects.get(pk=before.pk).token_state == "unknown"
+    store_trouble(after, error, handling(error, 1))
+    assert told(before) == [("account:token_refused", "No.")]
