@@ -152,3 +152,11 @@ def test_a_change_while_a_stop_holds_what_was_about_to_go_voids_the_approval(
     asked = request_by_id(request.pk)
     assert (asked.state, writes(world)) == ("stale", [])
     assert world.edge.hostnames(FIRST, ca.cloudflare_id) == ["foreign.northwind.example"]
+
+
+def test_a_change_while_a_plan_waits_for_its_approval_puts_it_out_of_date(world: World) -> None:
+    ca = world.upload("Undecided")
+    request = world.ask(ca, NAMES[0])
+    world.edge.edit(FIRST, ca.cloudflare_id, ["foreign.northwind.example"])
+    world.sweep()
+    assert (request_by_id(request.pk).state, writes(world)) == ("stale", [])
