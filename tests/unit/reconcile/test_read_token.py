@@ -151,6 +151,9 @@ def test_a_refused_write_token_leaves_reading_alone_and_stores_no_plan_each_minu
         world.sweep()
     world.run_account()
     assert {row["status"] for row in desk.calls("read")} <= {200, 404}, "reading goes on"
+    assert any(world.zone().cloudflare_id in row["path"] for row in desk.calls("read")), (
+        "there too, where a change waits"
+    )
     assert {row["method"] for row in desk.calls("write")} == {"GET"}, "it is asked whether it works by now"
     assert request_by_id(request.pk).state == "approved"
     assert not world.zone().plans.exists()
