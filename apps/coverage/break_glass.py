@@ -153,7 +153,8 @@ def _return(by: Actor, broken: BreakGlass) -> BreakGlass:
     # Else an approved request has decided otherwise meanwhile, and that holds.
     broken.ended_at = timezone.now()
     broken.save(update_fields=["ended_at", "return_request"])
-    _record(by, "break_glass:returned", broken, after={"mode": rule.mode if rule else "none"})
+    mode = ModeChoice.BLOCK.value if broken.return_request else rule.mode if rule else "none"
+    _record(by, "break_glass:returned", broken, after={"mode": mode})
     return broken
 
 

@@ -72,6 +72,7 @@ def test_it_goes_to_log_at_once_and_returns_by_itself(night: Night) -> None:
     assert return_due_break_glasses(by=WORKER) == 1
     assert return_due_break_glasses(by=WORKER) == 0
     assert night.mode is Mode.BLOCK
+    assert AuditEvent.objects.get(action="break_glass:returned").after == {"mode": "block"}
     back = break_glass_by_id(broken.pk).return_request
     assert back and (back.kind, back.state) == ("return", "approved")
     night.read(NAME, enforced={NAME: "block"})
@@ -144,3 +145,4 @@ def test_what_was_approved_meanwhile_holds(night: Night) -> None:
     return_due_break_glasses(by=WORKER)
     assert Enforcement.objects.get().mode == "verify"
     assert BreakGlass.objects.get().return_request is None
+    assert AuditEvent.objects.get(action="break_glass:returned").after == {"mode": "verify"}

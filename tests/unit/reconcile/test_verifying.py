@@ -29,7 +29,7 @@ def approve(world: World, request: CoverageRequest) -> None:
     """Approved, and no worker runs yet."""
     plan = current_plan(request_by_id(request.pk))
     assert plan is not None
-    approve_request(by=world.engineer, request_id=request.pk, digest=plan.digest)
+    approve_request(by=world.engineer, request_id=request.pk, digest=plan.digest, confirm=plan.document["confirm"])
 
 
 def run_next(world: World) -> None:
