@@ -6,13 +6,18 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 # Two test processes; a file stays in one, so that what its tests share is made once.
 TWO := -n 2 --dist loadfile
+# Fault tests wait most of their time.
+THREE := -n 3 --dist loadfile
+# What keeps or counts anything in the database or in Redis; the other rooms' tests touch neither.
+STORED := $(addprefix tests/unit/,api audit authorities coverage identity inventory notify outbox probing reconcile web) \
+	$(wildcard tests/unit/test_*.py) tests/integration
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 help:
 	@echo "make up            run the portal here, with a local Cloudflare stand-in"
 	@echo "make test          run the tests that need nothing but Python"
 	@echo "make check         format, lint, types, rooms, templates, migrations, deploy settings"
-	@echo "make test-services the same tests on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)"
+	@echo "make test-services those of them that use a database or Redis, on PostgreSQL and Redis (DATABASE_URL, REDIS_URL)"
 	@echo "make test-faults   whole portals under every fault; on PostgreSQL and Redis with DATABASE_URL and REDIS_URL"
 	@echo "make chaos         random faults for SECONDS=600, with SEED=... again; test-chaos is a short one"
 	@echo "make test-browser  the main job in a browser (needs chromium)"
@@ -53,10 +58,10 @@ check: .venv/installed-dev
 
 test-services: .venv/installed-dev
 	@test -n "$$DATABASE_URL" && test -n "$$REDIS_URL" || { echo "Set DATABASE_URL and REDIS_URL."; exit 1; }
-	$(BIN)/python -m pytest -m "not browser and not faults and not chaos" $(TWO) --create-db
+	$(BIN)/python -m pytest $(STORED) $(TWO) --create-db
 
 test-faults: .venv/installed-dev
-	$(BIN)/python -m pytest tests/faults -m faults $(TWO)
+	$(BIN)/python -m pytest tests/faults -m faults $(THREE)
 
 test-chaos: .venv/installed-dev
 	$(BIN)/python -m pytest tests/faults -m chaos
@@ -67,7 +72,7 @@ chaos: .venv/installed-dev
 
 test-browser: .venv/installed-dev
 	@test -n "$(CHROMIUM)" || { echo "No chromium found. Install it, then run this again."; exit 1; }
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest tests/browser -m browser $(TWO)
 
 lock:
 	$(PYTHON) -m venv .venv-lock && .venv-lock/bin/python -m pip install --quiet uv
