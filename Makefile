@@ -4,10 +4,11 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && command -v $$p && break; done)
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
-# Two test processes; a file stays in one, so that what its tests share is made once.
-TWO := -n 2 --dist loadfile
+# Two test processes; a file stays in one, so that what its tests share is made once. In the order of their names: the
+# slow ones, on whole portals, come first, and neither process waits for the other at the end.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # Fault tests wait most of their time.
-THREE := -n 3 --dist loadfile
+THREE := -n 3 --dist loadfile --no-loadscope-reorder
 # What keeps or counts anything in the database or in Redis; the other rooms' tests touch neither.
 STORED := $(addprefix tests/unit/,api audit authorities coverage identity inventory notify outbox probing reconcile web) \
 	$(wildcard tests/unit/test_*.py) tests/integration
