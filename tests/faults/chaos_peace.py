@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 
 import httpx
 
@@ -15,6 +16,7 @@ from tests.faults.driver import Driver, Refused
 from tests.portal_process import wait_for
 
 OPEN = ("planning", "approved", "applying")
+UNDECIDED = ("waiting", "stale")
 ENDED_BADLY = ("failed", "partly_done", "stale")
 STATE = """
 import json
@@ -76,16 +78,24 @@ class Peace:
         failed = {ca["id"] for ca in cas if ca["state"] == "failed"}
         waiting: set[str] = set()
         for row in [self.driver.request(row) for state in OPEN for row in self.acts.requests(state)]:
-            if row["needs_override"] or row["ca"]["id"] in failed:
+            if row["needs_override"] or row["ca"]["id"] in failed or self._says_why(row):
                 waiting |= {each["hostname"] for each in row["hostnames"]}
             else:
                 found.append(f"request {row['id']} is {row['state']}")
+        for row in [self.driver.request(row) for state in UNDECIDED for row in self.acts.requests(state)]:
+            # What is left of a request that was sent in part, and voided, waits for the new approval.
+            waiting |= {each["hostname"] for each in row["hostnames"]}
         for row in self.driver.get("/associations/?page_size=500")["results"]:
             moving = [c["state"] for c in row["cells"] if c["state"] in {"queued", "pushing", "removing"}]
             found += [f"{row['hostname']} is {state}" for state in moving if row["hostname"] not in waiting]
         zones = [zone for zone in self.driver.zones() if zone["failing_since"]]
         found += [f"{zone['name']} fails since {zone['failing_since']}" for zone in zones]
         return found + [f"stopped: {stop['reason']}" for stop in self.driver.get("/stops/")["results"]]
+
+    @staticmethod
+    def _says_why(row: dict[str, Any]) -> bool:
+        """Whether it waits for a decision on drift, or cannot be planned, and says so. Silence of the edge passes."""
+        return bool(row["state_reason"]) and "answer from Cloudflare" not in row["state_reason"]
 
     def _differences(self) -> list[str]:
         """At rest whatever is still open waits for a person."""
