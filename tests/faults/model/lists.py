@@ -48,8 +48,11 @@ def _base(call: Call, history: History) -> Call | None:
 def _content(intent: Intent, history: History, call: Call, base: Call) -> list[str]:
     """What the list breaks whatever the reading showed; nothing if one that it may have shown explains it."""
     shown = history.seen(base)
+    if shown is None and call.row["before"] is None:
+        # No write of this list ever had an effect: it holds what the stand-in was seeded with, which no log has.
+        return []
     if shown is None:
-        shown = [frozenset(call.row["before"] or ())]
+        shown = [frozenset(call.row["before"])]
     verdicts = [_against(intent, history, call, seen) for seen in shown]
     return [] if [] in verdicts else verdicts[-1]
 
