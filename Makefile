@@ -10,8 +10,8 @@ TWO := -n 2 --dist loadfile --no-loadscope-reorder
 # Fault tests wait most of their time.
 THREE := -n 3 --dist loadfile --no-loadscope-reorder
 # What keeps or counts anything in the database or in Redis; the other rooms' tests touch neither.
-STORED := $(addprefix tests/unit/,api audit authorities coverage identity inventory notify outbox probing reconcile web) \
-	$(wildcard tests/unit/test_*.py) tests/integration
+STORED := tests/integration $(addprefix tests/unit/,api audit authorities coverage identity inventory notify outbox probing reconcile web) \
+	$(wildcard tests/unit/test_*.py)
 CHROMIUM := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 
 help:
