@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import redis
 
 ROOT = Path(__file__).resolve().parent.parent
 START_DEADLINE_S = 60
@@ -125,7 +126,10 @@ class PortalProcess:
         return str(self.demo["sandbox"]["base_url"]).split("/client")[0]
 
     def _own_database(self) -> None:
-        """PostgreSQL: a fresh database beside the one DATABASE_URL names."""
+        """PostgreSQL: a fresh database beside the one DATABASE_URL names. Redis: without what the last portal left."""
+        if redis_url := self.environment.get("REDIS_URL", ""):
+            with redis.Redis.from_url(redis_url) as client:
+                client.flushdb()
         url = self.environment.get("DATABASE_URL", "")
         if not url.startswith("postgres"):
             self.environment.pop("DATABASE_URL", None)
