@@ -16,7 +16,7 @@ from tests.faults.portals import FaultPortal
 # What a test may have switched.
 PLAIN = {"down": False, "latency_ms": 0, "association_lag_s": 0, "rules_lag_s": 0}
 HERE = Path(__file__).parent
-# What only one of the databases can suffer is collected only where it is used: CI runs both.
+# What only one of the databases can suffer is collected only where it is used: `make test-faults` plays both.
 POSTGRESQL = os.environ.get("DATABASE_URL", "").startswith("postgres")
 collect_ignore = ["test_sqlite.py"] if POSTGRESQL else ["test_postgresql.py"]
 
