@@ -28,8 +28,8 @@ from tests.faults.portals import FaultPortal
 AWAY = (httpx.TransportError, redis.RedisError, psycopg.OperationalError, ProcessLookupError)
 # Somebody was faster, or the portal says that it cannot record anything now.
 EXPECTED = {409, 422, 503}
-# Asking for what is so already, and taking back what is not one's own, is refused in other words.
-BESIDES = {"ask": {400}, "withdraw": {403}, "stop_writes": {404}}
+# Asking for what is so already, a CA without a slot, and taking back what is not one's own, are refused in other words.
+BESIDES = {"ask": {400}, "admit": {400}, "withdraw": {403}, "stop_writes": {404}}
 # A run as long as this plays everything.
 LONG_S = 600
 
