@@ -12,13 +12,17 @@ from apps.planning.diff import diff
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.apply import calls_of
 from apps.reconcile.dry_run import tries_before_sending
+from apps.reconcile.models import Plan as Change
 
 
 def expected_calls(zone: Zone, keys: Mapping[str, str], requests: Sequence[CoverageRequest]) -> int:
     """Those that what is approved takes if the edge is as it was last read, besides reading it; 0 when it cannot go.
 
-    `keys` are planning's keys of the account's CAs and their Cloudflare ids.
+    While a change is only waited for nothing is sent. `keys` are planning's keys of the account's CAs and their
+    Cloudflare ids.
     """
+    if Change.objects.filter(zone=zone, state=Change.State.VERIFYING).exists():
+        return 0
     read = dict(EdgeList.objects.filter(zone=zone).values_list("ca_cloudflare_id", "hostnames"))
     rules = EdgeRules.objects.filter(zone=zone).first()
     observed = ObservedZone(

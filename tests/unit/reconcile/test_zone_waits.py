@@ -8,12 +8,14 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
-from apps.coverage.selectors import current_plan, request_by_id
+from apps.coverage.selectors import current_plan, in_flight_requests, request_by_id
 from apps.coverage.services import approve_request
 from apps.inventory.models import Zone
 from apps.outbox.models import OutboxEntry
 from apps.outbox.services import mark_due
 from apps.reconcile.accounts import run_account
+from apps.reconcile.edge import ca_keys
+from apps.reconcile.expected import expected_calls
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS
 from apps.reconcile.models import Plan
 from apps.reconcile.zones import run_zone
@@ -52,6 +54,8 @@ def test_waiting_for_a_lagging_edge_counts_no_attempts_and_ends_applied(world: W
         assert entry.due_at > timezone.now(), "it is read again in a moment, not at once"
     plan.refresh_from_db()
     assert plan.state == "verifying"
+    requests = in_flight_requests(world.zone())
+    assert expected_calls(world.zone(), ca_keys(world.account), requests) == 0, "a wait takes nothing of the budget"
     world.edge.switch(association_lag_s=0)
     run_next(world.zone())
     plan.refresh_from_db()
