@@ -19,11 +19,6 @@ from tests.unit.inventory.test_hold_pages import api_for, page_for, send
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
 @pytest.fixture
 def account() -> Account:
     return make_account()

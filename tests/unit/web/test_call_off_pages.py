@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from apps.audit.models import AuditEvent
@@ -14,16 +12,6 @@ from tests.unit.inventory.test_hold_pages import page_for
 from tests.unit.web.test_refused_forms import owner_of
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
 
 
 def test_an_approver_cancels_with_a_reason(desk: Desk) -> None:

@@ -21,11 +21,6 @@ from tests.unit.inventory.test_hold_pages import api_for, page_for, send
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
 class Desk:
     """60 hostnames that nobody approved, under a CA of ours, and one under a CA that nobody here knows."""
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.utils import timezone
 
@@ -14,11 +12,6 @@ from tests.unit.coverage.test_requests import Desk
 from tests.unit.inventory.test_hold_pages import page_for
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
 
 
 def test_the_page_of_a_hostname_says_that_its_zone_is_gone() -> None:

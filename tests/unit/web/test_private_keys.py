@@ -36,11 +36,6 @@ KEY = f"-----BEGIN PRIVATE KEY-----\n{CANARY}\n-----END PRIVATE KEY-----\n"
 SEEN = "That holds a private key"
 
 
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
 @dataclass(frozen=True)
 class Form:
     """One form or body that stores free text: what fills it well, and which of its fields are free."""

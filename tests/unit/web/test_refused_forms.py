@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from django.test import Client
@@ -16,16 +15,6 @@ from tests.unit.coverage.test_requests import WORKER, Desk
 from tests.unit.inventory.test_hold_pages import page_for
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
-@pytest.fixture
-def desk() -> Desk:
-    return Desk()
 
 
 def owner_of(desk: Desk) -> Client:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from apps.identity.permissions import Role
@@ -14,11 +12,6 @@ from tests.unit.authorities.test_adoption import outside
 from tests.unit.inventory.test_hold_pages import page_for
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture

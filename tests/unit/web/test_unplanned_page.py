@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.utils import timezone
 
@@ -16,11 +14,6 @@ from tests.unit.web.test_refused_forms import owner_of
 
 pytestmark = pytest.mark.django_db
 WHY = "Cloudflare refuses the token for pay.example."
-
-
-@pytest.fixture(autouse=True)
-def _no_collected_files(settings: Any) -> None:
-    settings.WHITENOISE_AUTOREFRESH = True
 
 
 def test_the_reason_is_on_the_page_and_in_the_api() -> None:
