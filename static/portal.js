@@ -29,6 +29,16 @@
   document.addEventListener("htmx:oobBeforeSwap", (event) => {
     if (event.detail.target.contains(document.activeElement)) event.detail.shouldSwap = false;
   });
+  // A poll that finds another page loads it anew: not over what somebody has typed, nor over what is being sent.
+  let begun = false;
+  const begins = (event) => { if (event.target.closest("form[method=post]")) begun = true; };
+  document.addEventListener("input", begins);
+  document.addEventListener("submit", begins);
+  document.addEventListener("htmx:beforeOnLoad", (event) => {
+    if (!begun || event.detail.xhr.getResponseHeader("HX-Refresh") !== "true") return;
+    event.preventDefault();
+    say("This page has changed since it was opened. What you typed is kept.");
+  });
   document.addEventListener("htmx:afterRequest", (event) => event.target.removeAttribute("aria-busy"));
   document.addEventListener("htmx:afterSwap", (event) => {
     showPaused();

@@ -22,7 +22,7 @@ from apps.cloudflare.client import Client
 from apps.cloudflare.errors import NotFoundAtEdge, Unauthorized
 from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.errors import PortalError
-from apps.inventory.budget.gate import Purpose
+from apps.inventory.budget.gate import NotAnswering, Purpose
 from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, TokenKind, Zone
@@ -69,6 +69,8 @@ def run_account(account_id: UUID) -> None:
             _handle(account, lease, error)
         else:
             log.info("account_run_postponed", account=account.name, why=error.message)
+            if isinstance(error, NotAnswering) and not account.failing_since:
+                store_account_failure(account=account, error=error.message, refused=None)
             postpone(lease, delay_s=seconds, why=error.message)
         return
     # Waiting for the edge is no failure: the next look is soon, and attempts are not counted.
@@ -80,8 +82,8 @@ def run_account(account_id: UUID) -> None:
 def _handle(account: Account, lease: Lease, error: PortalError) -> None:
     how = handling(error, lease.attempts)
     log.warning("account_run_failed", account=account.name, error=error.message, kind=type(error).__name__)
-    store_account_failure(account=account, error=error.message, refused=how.refused)
-    store_trouble(account, error, how)
+    if not store_trouble(account, error, how):
+        store_account_failure(account=account, error=error.message, refused=None)
     try_again(lease, how, error)
 
 

@@ -28,19 +28,20 @@ ANOTHER_TOKEN = {
 
 
 @transaction.atomic
-def store_trouble(account: Account, error: PortalError, how: Handling) -> None:
-    """Keep a failure that is the whole account's, and tell it. Any other failure is left alone.
+def store_trouble(account: Account, error: PortalError, how: Handling) -> bool:
+    """Keep a failure that only a person can mend, and tell it. Any other is left alone, and the answer is False.
 
     `account` as the run began with it: of a token that was replaced meanwhile it says nothing.
     """
     if not (how.refused or isinstance(error, TlsFailure)):
-        return
+        return False
     field = (how.refused or TokenKind.WRITE).field("token_encrypted")
     same_token = Account.objects.filter(pk=account.pk, **{field: getattr(account, field)})
     if same_token.select_for_update(no_key=True).first() is None:
-        return
+        return True
     store_account_failure(account=account, error=error.message, refused=how.refused)
     _tell(account, REFUSALS[how.refused] if how.refused else "account:impostor_met", error.message)
+    return True
 
 
 def _tell(account: Account, action: str, why: str) -> None:

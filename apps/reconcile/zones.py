@@ -16,7 +16,7 @@ from apps.coverage.overrides import use_overrides
 from apps.coverage.progress_services import begin_applying, fail_requests
 from apps.coverage.selectors import desired_zone, in_flight_requests
 from apps.errors import PortalError, Unsafe
-from apps.inventory.budget.gate import Purpose
+from apps.inventory.budget.gate import NotAnswering, Purpose
 from apps.inventory.holds import hold_on_zone
 from apps.inventory.limits import limits_of
 from apps.inventory.models import TokenKind, Zone
@@ -83,6 +83,8 @@ def run_zone(zone_id: UUID) -> None:
             _handle(zone, lease, error)
         else:
             log.info("zone_run_postponed", zone=zone.name, why=error.message)
+            if isinstance(error, NotAnswering) and not zone.failing_since:
+                store_zone_failure(zone=zone, error=error.message)
             postpone(lease, delay_s=seconds, why=error.message)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visitor
 from tests.browser.looks import look
@@ -113,10 +113,23 @@ def _approve(visitor: Visitor, reviewer: Visitor, says: str = "") -> None:
 def _confirm(visitor: Visitor) -> None:
     page = visitor.page
     look(visitor, "rotation-5-confirm")
-    page.get_by_label("How do you know?").fill("A week of logs shows the new issuer only.")
+    why = page.get_by_label("How do you know?")
+    why.fill("A week of logs shows the new issuer only.")
+    _another_page_comes_meanwhile(page)
+    expect(why).to_have_value("A week of logs shows the new issuer only.")
     page.get_by_role("button", name=f"Clients use {NEW}").click()
     expect(page.get_by_role("heading", name=f"Take 3 hostnames off {OLD}")).to_be_visible()
     look(visitor, "rotation-6-release")
+
+
+def _another_page_comes_meanwhile(page: Page) -> None:
+    """As when the request behind the page ends while somebody types."""
+    page.evaluate("""() => {
+        const polled = document.getElementById("rotation");
+        const url = location.pathname + "?seen=another-page";
+        htmx.ajax("GET", url, { source: polled, target: polled, swap: "outerHTML" });
+    }""")
+    expect(page.locator("#status")).to_contain_text("This page has changed since it was opened")
 
 
 def _release(visitor: Visitor, reviewer: Visitor) -> None:

@@ -55,6 +55,10 @@ class BudgetExhausted(EdgeFault):
         self.retry_after_s = retry_after_s
 
 
+class NotAnswering(BudgetExhausted):
+    """The call was not made because calls before it found nobody: no failure of its own, and yet nothing is read."""
+
+
 @dataclass(frozen=True)
 class Allowed:
     """Calls per `WINDOW_S` for the whole portal, and for one purpose. `trial`: but one call, to see who is there."""
@@ -206,10 +210,11 @@ def _paused(row: CallBudget, now: datetime, wait_s: float) -> BudgetExhausted:
     if row.open_since is None:
         return _exhausted("Cloudflare asked the portal to slow down.", now, wait_s)
     since = f"{row.open_since:%H:%M:%S} UTC, {row.faults} calls in a row"
-    return _exhausted(f"Cloudflare does not answer (since {since}), so the portal waits.", now, wait_s)
+    why = f"Cloudflare does not answer (since {since}), so the portal waits."
+    return _exhausted(why, now, wait_s, NotAnswering)
 
 
-def _exhausted(why: str, now: datetime, wait_s: float) -> BudgetExhausted:
+def _exhausted(why: str, now: datetime, wait_s: float, kind: type[BudgetExhausted] = BudgetExhausted) -> BudgetExhausted:
     resumes = now + timedelta(seconds=wait_s)
     words = f"{why} The portal goes on by itself after {resumes:%H:%M:%S} UTC. Nothing to do."
-    return BudgetExhausted(words, retry_after_s=wait_s + random.uniform(0.0, 1.0 + min(wait_s / 10, 10.0)))
+    return kind(words, retry_after_s=wait_s + random.uniform(0.0, 1.0 + min(wait_s / 10, 10.0)))

@@ -50,7 +50,7 @@ def replace(request: HttpRequest, ca_id: UUID) -> HttpResponse:
         return render(request, "cas/replace.html", _values(request, rotation))
     if request.GET.get("seen") == _seen(rotation):
         return render(request, "cas/_rotation.html", _progress(rotation))
-    # Another step has other forms. Nothing is typed while something is on its way, so the page may load anew.
+    # Another step has other forms, so the page loads anew, but never over what somebody types (portal.js).
     response = HttpResponse()
     response["HX-Refresh"] = "true"
     return response

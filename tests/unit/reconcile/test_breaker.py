@@ -56,6 +56,25 @@ def test_while_cloudflare_is_down_runs_wait_and_count_no_attempt(world: World) -
     )
 
 
+def test_what_was_not_even_asked_meanwhile_is_said_to_fail_too(world: World) -> None:
+    open_breaker(world)
+    Zone.objects.update(failing_since=None, last_error="")
+    Account.objects.update(failing_since=None, last_error="")
+    due_again(world)
+    for row in (Account.objects.get(), *Zone.objects.all()):
+        assert row.failing_since, row.name
+        assert "Cloudflare does not answer" in row.last_error
+    first = {row.pk: row.failing_since for row in Zone.objects.all()}
+    due_again(world)
+    assert {row.pk: row.failing_since for row in Zone.objects.all()} == first, "since then, and not since the last look"
+    world.edge.switch(down=False)
+    CallBudget.objects.update(paused_until=Now() - timedelta(seconds=1))
+    due_again(world)
+    due_again(world)
+    assert Account.objects.get().failing_since is None
+    assert not Zone.objects.exclude(failing_since=None).exists()
+
+
 def test_one_call_tries_and_an_answer_lets_everything_go_on(world: World) -> None:
     ca = world.upload("After the outage")
     request = world.ask(ca, "back.northwind.example", mode="verify")
