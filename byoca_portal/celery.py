@@ -22,6 +22,9 @@ app = Celery("byoca_portal")
 
 # How often beat looks for what is due. A doorbell is faster; this is what finds a row whose bell was lost.
 TICK_S = env.float("BYOCA_TICK_S", default=2.0)
+# A message's age is the difference of two hosts' clocks. One that expired before the next tick was thrown away unread,
+# each and every one, by a worker whose clock is two seconds ahead of beat's.
+TICK_EXPIRES_S = 60.0
 
 # In the order in which a worker takes from them. Ticks are short and keep everything else alive, so no flood of
 # changes may starve them; changes that people wait for go before notices and probes, and sweeps come last.
@@ -106,17 +109,17 @@ app.conf.update(
         "tick": {
             "task": "reconcile.tick",
             "schedule": TICK_S,
-            "options": {"expires": max(TICK_S * 0.9, 1.0)},
+            "options": {"expires": TICK_EXPIRES_S},
         },
         "probing-tick": {
             "task": "probing.tick",
             "schedule": TICK_S,
-            "options": {"expires": max(TICK_S * 0.9, 1.0)},
+            "options": {"expires": TICK_EXPIRES_S},
         },
         "notify-tick": {
             "task": "notify.tick",
             "schedule": TICK_S * 2,
-            "options": {"expires": max(TICK_S * 1.8, 1.0)},
+            "options": {"expires": TICK_EXPIRES_S},
         },
     },
 )

@@ -11,7 +11,7 @@ from django.db import close_old_connections
 from apps.coverage.break_glass import return_due_break_glasses
 from apps.inventory.watermark import check_history
 from apps.outbox.doorbell import queue_of
-from apps.outbox.selectors import entries_due
+from apps.outbox.selectors import entries_due, is_alive
 from apps.outbox.services import beat, release_leases_of_the_dead
 from apps.reconcile.accounts import ask_for_token_checks, run_account
 from apps.reconcile.observe import WORKER
@@ -19,6 +19,9 @@ from apps.reconcile.services import plan_waiting_requests
 from apps.reconcile.zones import run_zone
 
 log = structlog.get_logger(__name__)
+
+# Of ticks that piled up while no worker listened the first says it all; beat sends them further apart than this.
+SAME_TICK_S = 0.5
 
 
 @shared_task(name="reconcile.account")
@@ -47,6 +50,8 @@ def check_tokens() -> None:
 def tick() -> None:
     """Find what is due, whatever became of its message, and send it to the workers. Beat calls it; so may anybody."""
     close_old_connections()
+    if is_alive("tick", within_s=SAME_TICK_S):
+        return
     if freed := release_leases_of_the_dead():
         log.warning("leases_of_dead_workers_released", count=freed)
     check_history()

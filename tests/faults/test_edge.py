@@ -114,6 +114,8 @@ def refuses(origin: str) -> bool:
         httpx.get(f"{origin}/_sandbox/switches")
     except httpx.ConnectError:
         return True
+    except httpx.TransportError:
+        return False  # It closes just now.
     return False
 
 

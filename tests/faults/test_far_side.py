@@ -138,6 +138,7 @@ def test_r17_an_edge_that_stores_another_list_is_named_and_not_fought(
     driver: Driver, ca: dict[str, Any], stores: str
 ) -> None:
     zone = ZONES[stores]
+    a_sweep(driver, zone)
     driver.edge.edit(zone, ca["cloudflare_id"], [f"a-kept.{zone}"])
     wait_for(
         lambda: any(e["zone"] == zone for e in told(driver, "edge:list_changed_outside", 0)), within_s=60,

@@ -1,7 +1,8 @@
 """One change and very many sweeps, each step a process of its own: `python -m tests.integration.queues STEP`.
 
 `prepare` has a request planned and everything else settled; `flood` leaves 1,000 doorbells of a sweep of another zone
-in the broker, and then approves the request.
+in the broker, and then approves the request. `behind` sends one tick, as beat does on a host whose clock is half a
+minute behind; `heard` prints whether a worker has run it.
 """
 
 # ruff: noqa: E402  (Django is set up before its models are imported)
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime, timedelta
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byoca_portal.settings")
 
@@ -26,7 +28,7 @@ from apps.identity.models import Person
 from apps.identity.permissions import Role
 from apps.inventory.models import Account, Zone
 from apps.outbox.doorbell import queue_of
-from apps.outbox.selectors import entries_due
+from apps.outbox.selectors import entries_due, is_alive
 from apps.outbox.services import mark_due
 from apps.reconcile.accounts import run_account
 from apps.reconcile.services import submit_request
@@ -69,5 +71,15 @@ def flood() -> None:
     app.send_task("reconcile.zone", args=[str(changed.pk)], queue=queue_of("zone", urgent=True))
 
 
+def behind() -> None:
+    entry = app.conf.beat_schedule["tick"]
+    expires = datetime.now(UTC) - timedelta(seconds=30) + timedelta(seconds=entry["options"]["expires"])
+    app.send_task(entry["task"], expires=expires, queue="maintenance")
+
+
+def heard() -> None:
+    print(is_alive("tick", within_s=600))
+
+
 if __name__ == "__main__":
-    {"prepare": prepare, "flood": flood}[sys.argv[1]]()
+    {"prepare": prepare, "flood": flood, "behind": behind, "heard": heard}[sys.argv[1]]()

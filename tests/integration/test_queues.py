@@ -1,9 +1,11 @@
-"""A flood of sweeps delays no change (docs/celery.md): told by the order of the calls at the edge."""
+"""What workers take from the queues, and in which order (docs/celery.md). Workers are processes of their own."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import redis
 
@@ -16,40 +18,51 @@ WORKER = ("--concurrency", "1", "--loglevel", "ERROR", "--without-mingle", "--wi
 
 
 def test_a_change_goes_before_a_thousand_sweeps() -> None:
-    with PortalParts() as parts:
-        del parts.environment["REDIS_URL"]
-        parts.environment["BYOCA_BROKER_SOCKET"] = str(parts.redis.socket)
+    with parts_with_broker() as parts:
         step(parts, "prepare")
         # What rang on the way there.
         redis.Redis.from_url(parts.redis.url).flushdb()
         step(parts, "flood")
         edge = parts.sandbox
         began = max(call["seq"] for call in edge.requests())
-        command = [
-            sys.executable,
-            "-m",
-            "celery",
-            "-A",
-            "byoca_portal",
-            "worker",
-            "--queues",
-            ",".join(QUEUES),
-            *WORKER,
-        ]
-        worker = subprocess.Popen(command, cwd=ROOT, env=parts.environment, start_new_session=True)
-        try:
+        with working(parts):
             wait_for(lambda: calls(parts, SWEPT, began), within_s=120, saying="the sweep is made")
-        finally:
-            worker.terminate()
-            worker.wait(60)
         assert [call["method"] for call in calls(parts, CHANGED, began)].count("PUT") == 1
         assert calls(parts, CHANGED, began)[-1]["seq"] < calls(parts, SWEPT, began)[0]["seq"]
 
 
-def step(parts: PortalParts, name: str) -> None:
-    subprocess.run(
-        [sys.executable, "-m", "tests.integration.queues", name], cwd=ROOT, env=parts.environment, check=True
-    )
+def test_a_worker_hears_a_scheduler_whose_clock_is_behind() -> None:
+    with parts_with_broker() as parts:
+        step(parts, "behind")
+        with working(parts):
+            wait_for(lambda: "True" in step(parts, "heard"), every_s=1.0, saying="a tick is run")
+
+
+@contextmanager
+def parts_with_broker() -> Iterator[PortalParts]:
+    with PortalParts() as parts:
+        del parts.environment["REDIS_URL"]
+        parts.environment["BYOCA_BROKER_SOCKET"] = str(parts.redis.socket)
+        yield parts
+
+
+@contextmanager
+def working(parts: PortalParts) -> Iterator[None]:
+    """One worker with one process, on every queue."""
+    command = [sys.executable, "-m", "celery", "-A", "byoca_portal", "worker", "--queues", ",".join(QUEUES), *WORKER]
+    worker = subprocess.Popen(command, cwd=ROOT, env=parts.environment, start_new_session=True)
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(60)
+
+
+def step(parts: PortalParts, name: str) -> str:
+    command = [sys.executable, "-m", "tests.integration.queues", name]
+    return subprocess.run(
+        command, cwd=ROOT, env=parts.environment, check=True, text=True, stdout=subprocess.PIPE
+    ).stdout
 
 
 def calls(parts: PortalParts, zone: str, after: int) -> list[dict[str, str]]:

@@ -214,7 +214,9 @@ def _paused(row: CallBudget, now: datetime, wait_s: float) -> BudgetExhausted:
     return _exhausted(why, now, wait_s, NotAnswering)
 
 
-def _exhausted(why: str, now: datetime, wait_s: float, kind: type[BudgetExhausted] = BudgetExhausted) -> BudgetExhausted:
+def _exhausted(
+    why: str, now: datetime, wait_s: float, kind: type[BudgetExhausted] = BudgetExhausted
+) -> BudgetExhausted:
     resumes = now + timedelta(seconds=wait_s)
     words = f"{why} The portal goes on by itself after {resumes:%H:%M:%S} UTC. Nothing to do."
     return kind(words, retry_after_s=wait_s + random.uniform(0.0, 1.0 + min(wait_s / 10, 10.0)))
