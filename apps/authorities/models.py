@@ -15,8 +15,9 @@ from apps.inventory.models import Account
 class CertificateAuthority(models.Model):
     """One CA in one account. Its identity is the SHA-256 of its DER, never its name or serial.
 
-    `client_issuers` says who signs its clients directly: `self` is the CA itself; empty is not known, and then no
-    rule is pinned to it. `pem` is the canonical re-encoding; the bytes that were uploaded travel no further.
+    `client_issuers` is what the upload said of who signs its clients: `self` is the CA itself, empty that it was not
+    known. What rules are pinned to are `issuers`; without one they are not pinned. `pem` is the canonical
+    re-encoding; the bytes that were uploaded travel no further.
     `replaces` is the CA that this one takes over from; `clients_confirmed_at` is when a person said that the clients
     of that one present certificates of this one. `adopted`: the edge held it before the portal knew of it, and
     `uploaded_by` adopted it.

@@ -131,10 +131,6 @@ def in_flight_requests(zone: Zone) -> list[CoverageRequest]:
     return list(rows.distinct().order_by("pk").prefetch_related("hostnames", "plans"))
 
 
-def unplanned_requests(account: Account) -> list[CoverageRequest]:
-    return list(CoverageRequest.objects.filter(account=account, state=RequestState.PLANNING).order_by("pk"))
-
-
 def plans_in_play(zone: Zone) -> QuerySet[RequestPlan]:
     """Plans of this zone that an edge change can put out of date: undecided, or approved and not done there."""
     pending = CoverageRequest.objects.filter(

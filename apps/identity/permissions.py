@@ -75,7 +75,7 @@ ROLE_LABELS: dict[Role, str] = {
 
 WHO_CAN: dict[Permission, str] = {
     Permission.ACCOUNT_MANAGE: "an administrator",
-    Permission.AUDIT_READ: "an auditor, a reviewer or a security engineer",
+    Permission.AUDIT_READ: "an auditor, a reviewer, a security engineer or an administrator",
     Permission.BREAK_GLASS: "a responder on call",
     Permission.CA_DELETE: "a security engineer",
     Permission.CA_UPLOAD: "a security engineer",

@@ -47,6 +47,11 @@ def zones_of(account: Account) -> QuerySet[Zone]:
     return Zone.objects.filter(account=account, vanished_at=None).order_by("name")
 
 
+def vanished_zones() -> QuerySet[Zone]:
+    """Zones that Cloudflare no longer lists."""
+    return Zone.objects.exclude(vanished_at=None)
+
+
 def zones_of_others(account: Account) -> QuerySet[Zone]:
     """Active zones of every other account, as last listed: a name belongs to the longest zone of all."""
     return Zone.objects.exclude(account=account).filter(vanished_at=None, status="active").select_related("account")

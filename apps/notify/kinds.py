@@ -106,11 +106,11 @@ KINDS: dict[str, Kind] = {
         audience=(Audience.ASKERS, Audience.ENGINEERS),
     ),
     "plan:diverged": Kind(
-        headline="{subject} was sent, and the edge does not show it",
-        headline_many="{count} changes were sent, and the edge does not show them",
+        headline="{subject} was sent, and the edge shows something else",
+        headline_many="{count} changes were sent, and the edge shows something else",
         todo=(
-            "Open the page below: it has each call with Cloudflare's ray id. Somebody else may write the same list. "
-            "What is not at the edge is shown as drift."
+            "Open the page below: it has each call with Cloudflare's ray id. Somebody else may write the same list or "
+            "rule. What is not at the edge is shown as drift."
         ),
         path="/changes/{id}/",
         path_many="/drift/",

@@ -33,9 +33,10 @@ def entry_of(kind: str, subject_id: UUID) -> OutboxEntry | None:
     return OutboxEntry.objects.filter(kind=kind, subject_id=subject_id).first()
 
 
-def parked_entries() -> QuerySet[OutboxEntry]:
-    """What waits for a person."""
-    return OutboxEntry.objects.exclude(parked_at=None).order_by("parked_at")
+def parked_entries(*, kinds: Collection[str] | None = None) -> QuerySet[OutboxEntry]:
+    """What waits for a person, of some kinds or of all."""
+    entries = OutboxEntry.objects.exclude(parked_at=None).order_by("parked_at")
+    return entries if kinds is None else entries.filter(kind__in=kinds)
 
 
 def leased_count(kind: str) -> int:

@@ -288,7 +288,3 @@ def _has_failed(rows: Collection[Association], mode: Enforcement | None) -> bool
     """Whether a request for this hostname failed, and nobody has asked again."""
     held = [row.request for row in rows if row.is_held] + [row.release_request for row in rows if row.release_is_held]
     return any(_failed(request) for request in [*held, mode.request if mode and mode.is_held else None])
-
-
-def in_flight_count(account: Account) -> int:
-    return CoverageRequest.objects.filter(account=account, state__in=IN_FLIGHT).count()

@@ -122,6 +122,8 @@ class BudgetGate:
             self._published = published
         left, reset_s = record.ratelimit_remaining, record.ratelimit_reset_s
         if left is not None and reset_s is not None and left <= SHORT * (published or self._limit):
+            # What was reserved before Cloudflare told of less would be refused by it now: it is asked for anew.
+            self._reserved = min(self._reserved, left)
             self._note(Told(left, min(float(reset_s), 3.0 * WINDOW_S), quota if published else 0, span_s))
 
     def _note_health(self, record: CallRecord) -> None:

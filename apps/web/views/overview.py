@@ -11,7 +11,8 @@ from django.views.decorators.http import require_GET
 
 from apps.authorities.selectors import cas_ending, slots_of
 from apps.coverage.selectors import open_requests, requests_by, requests_waiting_for
-from apps.outbox.selectors import is_alive, parked_entries
+from apps.inventory.selectors import vanished_zones
+from apps.outbox.selectors import RECONCILED, is_alive, parked_entries
 from apps.reconcile.selectors import drift_open, edge_freshness, hostname_rows, tallies
 from apps.web.context import actor_of, current_account
 from apps.web.plots import expiry_line
@@ -37,7 +38,8 @@ def overview(request: HttpRequest) -> HttpResponse:
         "ending": [(ca, ca.expiry_notices.all()[0], ca.replaced_by) for ca in cas_ending(account)],
         "line": expiry_line(slots),
         "freshness": edge_freshness(account),
-        "parked": parked_entries().count(),
+        # A zone that Cloudflare no longer lists is parked as well, and waits for nobody.
+        "parked": parked_entries(kinds=RECONCILED).exclude(subject_id__in=vanished_zones().values("pk")).count(),
     }
     return render(request, "overview/index.html", values)
 

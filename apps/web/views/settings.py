@@ -68,6 +68,7 @@ def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
         "budget": budget_of(account),
         "hold": holds.on_account(),
         "windows": freeze_windows(account).count(),
+        "parked": job.parked_reason if (job := entries.get(account.pk)) else "",
         "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in zones_of(account)],
     }
 

@@ -28,7 +28,6 @@ from apps.coverage.selectors import (
     requests_by,
     requests_in,
     requests_waiting_for,
-    unplanned_requests,
 )
 from apps.coverage.services import (
     approve_request,
@@ -114,7 +113,6 @@ def test_a_request_is_stored_with_its_hostnames_and_made_due(desk: Desk) -> None
     event = AuditEvent.objects.get(action="request:created")
     assert (event.reason, event.hostnames) == ("Launch", ["api.pay.example", "b.shop.example"])
     assert OutboxEntry.objects.filter(kind="account", subject_id=desk.account.pk).exists()
-    assert unplanned_requests(desk.account) == [request]
 
 
 def test_every_problem_is_named_at_once_and_nothing_is_stored(desk: Desk) -> None:

@@ -138,6 +138,20 @@ def test_an_answer_with_nothing_left_holds_the_next_call_back(account: Account, 
     assert 29 < held.value.retry_after_s < 36
 
 
+@pytest.mark.parametrize("left", [0, 2])
+def test_what_was_reserved_ends_where_the_far_side_has_less(account: Account, counting: str, left: int) -> None:
+    ours = gate_for(account)
+    ours.reserve(6)
+    ours.before_call()
+    ours.on_response(record(ratelimit_remaining=left, ratelimit_reset_s=30))
+    for _ in range(left):
+        ours.before_call()
+        left -= 1
+        ours.on_response(record(ratelimit_remaining=left, ratelimit_reset_s=30))
+    with pytest.raises(BudgetExhausted):
+        ours.before_call()
+
+
 def test_sweeps_leave_a_part_of_what_the_far_side_has_left(account: Account, counting: str) -> None:
     gate_for(account).on_response(record(ratelimit_remaining=30, ratelimit_reset_s=60))
     with pytest.raises(BudgetExhausted):

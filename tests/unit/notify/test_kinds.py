@@ -64,7 +64,7 @@ def test_a_request_that_nobody_has_is_told_to_engineers(desk: Desk, smtp: SmtpSe
     ("action", "subject", "more", "words", "path"),
     [
         ("plan:diverged", ("change", CHANGE, "CHG-1"), {"after": {"error": "Not shown."}, "details": {"requests": [1]}},
-         "CHG-1 was sent, and the edge does not show it", f"/changes/{CHANGE}/"),
+         "CHG-1 was sent, and the edge shows something else", f"/changes/{CHANGE}/"),
         ("plan:failed", ("change", CHANGE, "CHG-1"), {"after": {"error": "No."}, "details": {"requests": []}},
          "CHG-1 could not put back what was approved", f"/changes/{CHANGE}/"),
         ("healing:stopped", ("zone", "z", ZONE), {"reason": "Somebody else keeps changing this list."},

@@ -6,7 +6,9 @@ import pytest
 from django.utils import timezone
 
 from apps.identity.permissions import Role
-from apps.inventory.models import Zone
+from apps.inventory.models import Account, Zone
+from apps.outbox.services import claim, mark_due
+from apps.reconcile.parking import park_cut_off
 from tests.factories import at_edge
 from tests.unit.coverage.test_requests import Desk
 from tests.unit.inventory.test_hold_pages import page_for
@@ -39,3 +41,23 @@ def test_the_page_of_a_ca_names_what_nobody_approved() -> None:
     assert "Nobody approved legacy.pay.example" in html
     assert f"kind=adopt&amp;ca={desk.ca.pk}" in html
     assert page.post(f"{path}delete/", {"reason": "Old", "confirm": desk.ca.name}).status_code == 409
+
+
+def parked(subject: Account | Zone, kind: str) -> None:
+    mark_due(kind=kind, subject_id=subject.pk)
+    lease = claim(kind=kind, subject_id=subject.pk, worker="one", lease_s=60)
+    assert lease
+    park_cut_off(lease, subject)
+
+
+def test_the_overview_counts_what_waits_for_a_person_and_the_account_says_why(desk: Desk) -> None:
+    page = page_for(Role.ENGINEER)
+    parked(desk.zone, "zone")
+    assert "1 item waits for a person" in page.get("/").content.decode()
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    assert "for a person" not in page.get("/").content.decode(), "nobody can do anything about a zone that is gone"
+    parked(desk.account, "account")
+    assert "1 item waits for a person" in page.get("/").content.decode()
+    html = page.get("/accounts/").content.decode()
+    assert "The account is no longer read" in html
+    assert "stopped in the middle of this account too often" in html
