@@ -5,9 +5,12 @@ Called inside the transaction of a service, never on its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
 from uuid import UUID
 
+from django.db.models import F, QuerySet
 from django.utils import timezone
 
 from apps.audit.services import record
@@ -181,34 +184,40 @@ def settle_zone(
     ours that names them. What a list or a rule shows of an `unfinished` hostname proves nothing yet: its rule is still
     on its way to accepting its CAs. Returns the requests that ended.
     """
-    now = timezone.now()
-    for row in Association.objects.filter(zone=zone).select_related("ca"):
+    rows = list(Association.objects.filter(zone=zone).select_related("ca"))
+    holders = Counter(row.hostname for row in rows)
+    live = []
+    for row in rows:
         at_edge = row.hostname in lists.get(row.ca.fingerprint, frozenset())
         # Cloudflare has no list for a CA that is gone, so nothing of it can be read, and nothing is left to remove.
         was_read = row.ca.fingerprint in lists or row.ca.state in {CaState.GONE, CaState.DELETED}
         if row.state == Association.State.RELEASING and not at_edge and was_read:
-            _finish_release(row, enforced)
+            if holders[row.hostname] > 1 or row.hostname not in enforced:
+                holders[row.hostname] -= 1
+                _end_record(zone, row.ca, row.hostname)
+                row.delete()
         elif (
             row.state == Association.State.APPROVED
             and at_edge
             and row.live_at is None
             and row.hostname not in unfinished
         ):
-            row.live_at = now
-            row.save(update_fields=["live_at"])
-    for mode in Enforcement.objects.filter(zone=zone, live_at=None):
-        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode and mode.hostname not in unfinished:
-            mode.live_at, mode.settled_mode = now, mode.mode
-            mode.save(update_fields=["live_at", "settled_mode"])
+            live.append(row.pk)
+    _settle(Association.objects.filter(zone=zone, live_at=None), live)
+    modes = [
+        mode.pk
+        for mode in Enforcement.objects.filter(zone=zone, live_at=None)
+        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode and mode.hostname not in unfinished
+    ]
+    _settle(Enforcement.objects.filter(zone=zone, live_at=None), modes, settled_mode=F("mode"))
     _drop_orphan_modes(zone)
     return _close_requests(by, zone)
 
 
-def _finish_release(row: Association, enforced: Mapping[str, str]) -> None:
-    others = Association.objects.filter(zone=row.zone, hostname=row.hostname).exclude(pk=row.pk).exists()
-    if others or row.hostname not in enforced:
-        _end_record(row.zone, row.ca, row.hostname)
-        row.delete()
+def _settle(rows: QuerySet[Any, Any], keys: list[int], **values: Any) -> None:
+    """Keep that a read has shown them, in one statement: every sweep comes by, and a zone may hold thousands."""
+    if keys:
+        rows.filter(pk__in=keys).update(live_at=timezone.now(), **values)
 
 
 def _end_record(zone: Zone, ca: CertificateAuthority, hostname: str) -> None:
@@ -216,8 +225,8 @@ def _end_record(zone: Zone, ca: CertificateAuthority, hostname: str) -> None:
 
 
 def _drop_orphan_modes(zone: Zone) -> None:
-    kept = Association.objects.filter(zone=zone).values_list("hostname", flat=True)
-    Enforcement.objects.filter(zone=zone).exclude(hostname__in=list(kept)).delete()
+    kept = Association.objects.filter(zone=zone).values("hostname")
+    Enforcement.objects.filter(zone=zone).exclude(hostname__in=kept).delete()
 
 
 def _close_requests(by: Actor, zone: Zone) -> list[CoverageRequest]:
@@ -226,22 +235,24 @@ def _close_requests(by: Actor, zone: Zone) -> list[CoverageRequest]:
         pk__in=RequestHostname.objects.filter(zone=zone).values("request_id"), state__in=IN_FLIGHT
     )
     for request in requests:
-        for row in request.hostnames.filter(zone=zone, result=RequestHostname.Result.PENDING):
-            if _reached(request, row):
-                row.result = RequestHostname.Result.DONE
-                row.save(update_fields=["result"])
+        pending = request.hostnames.filter(zone=zone, result=RequestHostname.Result.PENDING)
+        reached = _reached(request, zone)
+        done = [row.pk for row in pending if reached(row.hostname)]
+        pending.filter(pk__in=done).update(result=RequestHostname.Result.DONE)
         if not request.hostnames.exclude(result=RequestHostname.Result.DONE).exists():
             finish(by, request)
             closed.append(request)
     return closed
 
 
-def _reached(request: CoverageRequest, row: RequestHostname) -> bool:
-    association = Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
+def _reached(request: CoverageRequest, zone: Zone) -> Callable[[str], bool]:
+    """Tells of a hostname of the zone whether the last read has shown what the request is for."""
+    associations = dict(Association.objects.filter(zone=zone, ca=request.ca).values_list("hostname", "live_at"))
     if request.kind == Kind.UNCOVER:
-        return association is None
-    mode = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).first()
-    return bool(association and association.live_at and mode and mode.live_at)
+        return lambda hostname: hostname not in associations
+    settled = Enforcement.objects.filter(zone=zone).exclude(live_at=None)
+    modes = set(settled.values_list("hostname", flat=True))
+    return lambda hostname: associations.get(hostname) is not None and hostname in modes
 
 
 def finish(by: Actor, request: CoverageRequest) -> None:

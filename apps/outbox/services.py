@@ -76,7 +76,7 @@ def claim(*, kind: str, subject_id: UUID, worker: str, lease_s: float) -> Lease 
 
 
 def holds(lease: Lease, *, for_s: float) -> bool:
-    """Whether the lease is still ours and outlives the next `for_s` seconds. Asked right before each write."""
+    """Whether the lease is still ours and outlives the next `for_s` seconds."""
     return _leased(lease).filter(leased_until__gt=Now() + timedelta(seconds=for_s)).exists()
 
 

@@ -24,7 +24,7 @@ from apps.errors import PortalError
 from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.holds import hold_on_zone
 from apps.inventory.models import EdgeList, Zone
-from apps.outbox.services import Lease, holds
+from apps.outbox.services import Lease, renew
 from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.rule import is_ours
@@ -147,8 +147,11 @@ class Applier:
         return self._write_rule(step)
 
     def _may_write(self) -> None:
-        """The last question before each write: is the lease still ours, and is writing still allowed?"""
-        if not holds(self.lease, for_s=settings.BYOCA_EDGE_DEADLINE_S):
+        """The last question before each write: is the lease still ours, and is writing still allowed?
+
+        The lease is renewed, not just asked for: what was worked out since the last answer may have taken long.
+        """
+        if not renew(self.lease, lease_s=settings.BYOCA_LEASE_S):
             raise LeaseLost("Another worker holds this zone now. It goes on from what the edge shows.")
         if hold := hold_on_zone(self.zone.pk):
             raise LeaseLost(hold.sentence)

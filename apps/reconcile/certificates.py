@@ -37,7 +37,7 @@ from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, EdgeList, Zone
 from apps.inventory.services import store_ca_write_refusal
 from apps.outbox.clock import database_now
-from apps.outbox.services import Lease, holds
+from apps.outbox.services import Lease, renew
 from apps.reconcile.edge import EdgeClient
 from apps.reconcile.faults import LISTING_LAG, backoff_s
 from apps.reconcile.observe import WORKER
@@ -220,8 +220,11 @@ class CaWriter:
             end_write(by=WORKER, ca_id=ca.pk, why=words, unknown=False, attempted=False)
 
     def _may_write(self) -> bool:
-        """The last question before each write: is the lease still ours, and is writing still allowed?"""
-        return holds(self.lease, for_s=settings.BYOCA_EDGE_DEADLINE_S) and hold_on_account(self.account.pk) is None
+        """The last question before each write: is the lease still ours, and is writing still allowed?
+
+        The lease is renewed, not just asked for: what was worked out since the last answer may have taken long.
+        """
+        return renew(self.lease, lease_s=settings.BYOCA_LEASE_S) and hold_on_account(self.account.pk) is None
 
 
 def _may_still_show(ca: CertificateAuthority, within: timedelta) -> bool:

@@ -326,7 +326,7 @@ def test_a_429_in_the_middle_of_a_plan_is_no_failure_of_the_change(
 
     def then_full(**values: Any) -> Plan:
         # Somebody at the dashboard uses up the limit between our reading and our first write.
-        edge.switch(rate_limit_on=True, rate_limit=1, rate_window_s=2)
+        edge.fault("rate_limited", {"method": "PUT"}, seconds=2)
         return store_plan(**values)
 
     monkeypatch.setattr(zones, "store_plan", then_full)
@@ -422,6 +422,29 @@ def test_a_stop_between_plan_and_write_leaves_the_edge_alone(
     again(zone)
     assert calls(edge, since).keys() == {"GET lists", "GET rules"}
     assert "Writes are stopped everywhere" in Plan.objects.get(zone=zone).steps.get(position=1).error
+
+
+@pytest.mark.parametrize(("left_s", "puts"), [(5, 1), (-1, 0)])
+def test_a_change_that_took_long_to_work_out_is_sent_while_its_lease_lasts(
+    edge: SandboxProcess,
+    account: Account,
+    cas: list[CertificateAuthority],
+    monkeypatch: pytest.MonkeyPatch,
+    left_s: int,
+    puts: int,
+) -> None:
+    zone = zone_named(account)
+    approved(cas[:1], "long.northwind.example", mode="verify")
+    begin = zones.begin_applying
+
+    def after_long(**values: Any) -> None:
+        begin(**values)
+        OutboxEntry.objects.filter(subject_id=zone.pk).update(leased_until=Now() + timedelta(seconds=left_s))
+
+    monkeypatch.setattr(zones, "begin_applying", after_long)
+    since = last_seq(edge)
+    again(zone)
+    assert calls(edge, since)["PUT lists"] == puts
 
 
 def test_calls_are_made_for_removals_changes_or_sweeps(account: Account, cas: list[CertificateAuthority]) -> None:
