@@ -168,7 +168,7 @@ def _send(
     outcome = applier.run(stored, plan, tries)
     if outcome is Outcome.APPLIED:
         store_token_state(account=zone.account, kind=TokenKind.WRITE, works=True)
-        store_observation(zone, applier.observed(), keys)
+        store_observation(zone, applier.observed(), keys, applied=stored)
         settle(lease, next_in_s=0.0 if admitted.look_again else _next_in_s(zone))
     else:
         settle(lease, next_in_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0)
