@@ -23,7 +23,7 @@ from apps.coverage.progress_services import fail_requests
 from apps.errors import PortalError
 from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.holds import hold_on_zone
-from apps.inventory.models import EdgeList, Zone
+from apps.inventory.models import Zone
 from apps.outbox.services import Lease, renew
 from apps.planning.plan import AddRule, DeleteRule, EditRule, ReadBackLists, ReadBackRules, ReplaceList, Step
 from apps.planning.plan import Plan as PurePlan
@@ -31,7 +31,7 @@ from apps.planning.rule import is_ours
 from apps.reconcile.dry_run import calls_of_tries, refused_first, rule_write, try_rules
 from apps.reconcile.edge import EdgeClient, Observation, observed_zone, revision_of, rule_states
 from apps.reconcile.models import Plan, PlanStep
-from apps.reconcile.observe import WORKER, store_own_rules
+from apps.reconcile.observe import WORKER, store_own_list, store_own_rules
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
 
 
@@ -166,8 +166,7 @@ class Applier:
         self._may_write()
         self.client.associations.replace(self.zone.cloudflare_id, mtls_certificate_id=ca_id, hostnames=step.after)
         self.expected[step.ca] = frozenset(step.after)
-        row = EdgeList.objects.filter(zone=self.zone, ca_cloudflare_id=ca_id)
-        row.update(hostnames=sorted(step.after))
+        store_own_list(self.zone, ca_id, step.after)
         return Outcome.APPLIED
 
     def _read(self, key: str) -> frozenset[str]:

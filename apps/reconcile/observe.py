@@ -52,9 +52,12 @@ class Overtaken(PortalError):
 
 
 @transaction.atomic
-def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]) -> list[CoverageRequest]:
+def store_observation(
+    zone: Zone, observation: Observation, keys: dict[str, str], *, applied: Plan | None = None
+) -> list[CoverageRequest]:
     """Keep one complete read, name foreign changes and drift, settle what it proves. Returns requests that ended.
 
+    `applied` is the change whose read-backs this is: it explains what it sent, as it did while it was open.
     Raises Overtaken, and stores nothing, when something newer is known already.
     """
     # Requests first and the audit log's head last, as decisions do it: any other order could deadlock with them. New
@@ -66,6 +69,7 @@ def store_observation(zone: Zone, observation: Observation, keys: dict[str, str]
     # One of which no call was begun explains nothing: whatever moved since it was stored was moved by others.
     begun = PlanStep.objects.exclude(state=PlanStep.State.NOT_STARTED).values("plan_id")
     open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN, pk__in=begun))
+    open_plans += [applied] if applied else []
     late = Plan.objects.filter(zone=zone, state=Plan.State.DIVERGED, finished_at__gt=database_now() - MAY_STILL_SHOW)
     observed = observation.zone
     for key, ca_id in keys.items():
@@ -187,8 +191,20 @@ def _store_rules(zone: Zone, observed: ObservedZone, open_plans: list[Plan], rea
     )
 
 
+@transaction.atomic
+def store_own_list(zone: Zone, ca_id: str, hostnames: Iterable[str]) -> None:
+    """Keep the list as a write of ours left it, so that no read takes our change for a foreign one.
+
+    One that began before the write is overtaken: stored, it would set the list back, and the next one would tell.
+    """
+    _bump(zone)
+    EdgeList.objects.filter(zone=zone, ca_cloudflare_id=ca_id).update(hostnames=sorted(hostnames))
+
+
+@transaction.atomic
 def store_own_rules(zone: Zone, ruleset: Ruleset | None) -> None:
-    """Keep the rules as a write of ours left them, so that the next read does not take our change for a foreign one."""
+    """Keep the rules as a write of ours left them, as `store_own_list` does a list."""
+    _bump(zone)
     EdgeRules.objects.filter(zone=zone).update(
         ruleset_id=ruleset.id if ruleset else "",
         version=ruleset.version if ruleset else "",

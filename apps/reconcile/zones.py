@@ -46,6 +46,7 @@ from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.parking import park_cut_off
 from apps.reconcile.plans import end_plan, store_plan
+from apps.reconcile.removals import require_room
 from apps.reconcile.troubles import store_trouble
 from apps.reconcile.unanswered import gives_up
 from apps.reconcile.vanished import end_vanished
@@ -160,13 +161,14 @@ def _send(
     client.gate.reserve(calls_of(plan, tries))
     with transaction.atomic():
         stored = store_plan(zone=zone, plan=plan, requests=requests)
+        require_room(zone, plan, admitted.overrides)
         use_overrides(by=WORKER, overrides=admitted.overrides, change_id=stored.pk)
     begin_applying(by=WORKER, request_ids=[request.pk for request in requests])
     applier = Applier(client=client, zone=zone, lease=lease, keys=keys, observation=observation)
     outcome = applier.run(stored, plan, tries)
     if outcome is Outcome.APPLIED:
         store_token_state(account=zone.account, kind=TokenKind.WRITE, works=True)
-        store_observation(zone, applier.observed(), keys)
+        store_observation(zone, applier.observed(), keys, applied=stored)
         settle(lease, next_in_s=0.0 if admitted.look_again else _next_in_s(zone))
     else:
         settle(lease, next_in_s=VERIFY_AGAIN_S if outcome is Outcome.LAGGING else 0.0)
