@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 from uuid import UUID
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from apps.audit.services import record
@@ -20,6 +20,7 @@ from apps.authorities.states import CaState
 from apps.coverage.models import (
     Association,
     AssociationRecord,
+    BreakGlass,
     CoverageRequest,
     Enforcement,
     Kind,
@@ -163,11 +164,26 @@ def take_back(request: CoverageRequest, *, keep: Collection[UUID] = ()) -> None:
 
 
 def _restore_mode(row: Enforcement) -> None:
+    if glass := _glass_request(row):
+        # The hostname was the glass's before, and is again: as long as it lasts, and on its way back.
+        row.mode, row.request = glass.mode, glass
+        row.live_at = timezone.now() if row.settled_mode == glass.mode else None
+        row.save(update_fields=["mode", "request", "live_at"])
+        return
     if not row.settled_mode:
         row.delete()
         return
     row.mode, row.live_at = row.settled_mode, timezone.now()
     row.save(update_fields=["mode", "live_at"])
+
+
+def _glass_request(row: Enforcement) -> CoverageRequest | None:
+    """What a broken glass asks of this hostname: log while it lasts, block until its return has reached the edge."""
+    glasses = BreakGlass.objects.filter(zone=row.zone, hostname=row.hostname).select_related(
+        "request", "return_request"
+    )
+    broken = glasses.filter(Q(ended_at=None) | Q(return_request__state__in=IN_FLIGHT)).order_by("-pk").first()
+    return (broken.return_request or broken.request) if broken else None
 
 
 def settle_zone(

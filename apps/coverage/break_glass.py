@@ -144,8 +144,7 @@ def _return(by: Actor, broken: BreakGlass) -> BreakGlass:
     covered = Association.objects.filter(
         zone=broken.zone, hostname=broken.hostname, state=Association.State.APPROVED
     ).select_related("ca").first()  # fmt: skip
-    ours = rule is not None and rule.request_id == broken.request_id
-    if rule is not None and covered is not None and ours:
+    if rule is not None and covered is not None and not _decided_otherwise(rule):
         reason = f"Returns from {broken.request}, used by {broken.used_by_label}."
         broken.return_request = _request(
             Kind.RETURN, broken.used_by, f"{by.label} (return)", covered, rule, ModeChoice.BLOCK, reason
@@ -156,6 +155,19 @@ def _return(by: Actor, broken: BreakGlass) -> BreakGlass:
     mode = ModeChoice.BLOCK.value if broken.return_request else rule.mode if rule else "none"
     _record(by, "break_glass:returned", broken, after={"mode": mode})
     return broken
+
+
+def _decided_otherwise(rule: Enforcement) -> bool:
+    """Whether an approval that still holds has set the mode meanwhile.
+
+    Changed issuers and what was restored touch the rule too, and decide nothing about its mode.
+    """
+    owner = rule.request
+    if rule.mode_in_force == ModeChoice.VERIFY:
+        return True
+    if owner.kind not in {Kind.COVER, Kind.ADOPT, Kind.UNCOVER} or rule.is_held:
+        return False
+    return owner.state not in {RequestState.WITHDRAWN, RequestState.REJECTED}
 
 
 def _request(

@@ -108,7 +108,7 @@ def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
     if not actor.may(Permission.REQUEST_APPROVE):
         return False, f"Your role does not approve requests. Waiting: {names}."
     if request.state == RequestState.STALE:
-        return False, "The edge list changed after this plan was built. Rebuild the plan, then review it again."
+        return False, f"{request.state_reason} Rebuild the plan, then review it again."
     if request.state == RequestState.PLANNING:
         return False, f"No plan yet. {request.state_reason or NOT_ANSWERED}"
     if request.state != RequestState.WAITING:

@@ -16,6 +16,7 @@ from django.utils import timezone
 from apps.authorities import services as authorities
 from apps.authorities.models import CertificateAuthority
 from apps.coverage import approved
+from apps.coverage.afterwards import no_longer_so
 from apps.coverage.models import (
     ASKABLE,
     Approval,
@@ -26,6 +27,7 @@ from apps.coverage.models import (
     RequestPlan,
 )
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
+from apps.coverage.progress_services import outdate_plan
 from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, types_the_number
 from apps.coverage.states import RequestState
 from apps.coverage.uses import uses_of
@@ -160,7 +162,6 @@ def store_plan(
     return plan
 
 
-@transaction.atomic
 def approve_request(
     *, by: Actor, request_id: int, digest: str, comment: str = "", confirm: str | int | None = None
 ) -> CoverageRequest:
@@ -168,17 +169,35 @@ def approve_request(
 
     `confirm` is how many removals the approver typed, where the plan asks for it (`confirmation_of`). None is a
     program that was not asked: naming the digest confirms what `types_the_number` does not name.
-    Raises Forbidden for the requester and for roles without the right, Conflict when the plan is not the current one,
-    Invalid for a wrong number.
+    Raises Forbidden for the requester and for roles without the right, Conflict when the plan is not the current one
+    or its word no longer holds (it is out of date then), Invalid for a wrong number.
     """
+    request, moved = _approve_or_outdate(by, request_id, digest, comment, confirm)
+    if moved:
+        # Only now: raised earlier, it would take back that the plan is out of date.
+        raise Conflict(f"{moved} Rebuild the plan, then review it again.", code="stale_plan")
+    return request
+
+
+@transaction.atomic
+def _approve_or_outdate(
+    by: Actor, request_id: int, digest: str, comment: str, confirm: str | int | None
+) -> tuple[CoverageRequest, str]:
+    """The request, approved; or put out of date, with what of its plan is no longer so."""
     by.require(Permission.REQUEST_APPROVE)
     request = locked_request(request_id)
     if by.person is None or by.person.pk == request.requested_by_id:
         raise Forbidden("You asked for this, so someone else must approve it.", code="self_approval")
     mine = request.approvals.filter(approved_by=by.person, digest=digest, void_at=None).first()
     if mine is not None:
-        return request
+        return request, ""
+    # What is approved in the account stays as it is compared, until this approval is part of it.
+    CertificateAuthority.objects.select_for_update(no_key=True).get(pk=request.ca_id)
+    Account.objects.select_for_update(no_key=True).get(pk=request.account_id)
     comment, plan = free_text(comment, "comment"), _plan_to_approve(request, digest)
+    if moved := no_longer_so(request, plan):
+        outdate_plan(by=by, plan_id=plan.pk, reason=moved)
+        return request, moved
     confirmed = _confirmed(plan, confirm)
     Approval.objects.create(
         request=request,
@@ -203,7 +222,7 @@ def approve_request(
     record_request(by, "request:approved", request, hostnames=hostnames, reason=comment, before=before, after=after)
     if not hostnames:
         approved.finish(by, request)
-    return request
+    return request, ""
 
 
 def _confirmed(plan: RequestPlan, confirm: str | int | None) -> int | None:
@@ -223,7 +242,7 @@ def _plan_to_approve(request: CoverageRequest, digest: str) -> RequestPlan:
     if request.state == RequestState.PLANNING or plan is None:
         raise Conflict(f"No plan yet. {request.state_reason or NOT_ANSWERED}", code="not_planned")
     if request.state == RequestState.STALE or plan.outdated_at is not None:
-        words = "The edge list changed after this plan was built. Rebuild the plan, then review it again."
+        words = f"{plan.outdated_reason} Rebuild the plan, then review it again."
         raise Conflict(words, code="stale_plan")
     if request.state != RequestState.WAITING:
         raise Conflict(f"{request} is {request.state}, so it cannot be approved.", code="decided")

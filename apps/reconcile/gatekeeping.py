@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apps.coverage.afterwards import opens_more
 from apps.coverage.models import CoverageRequest, GuardOverride, Kind
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
 from apps.coverage.progress_services import fail_requests, wait_for_ca
@@ -25,7 +26,7 @@ from apps.reconcile.last_look import refusals_of
 from apps.reconcile.observe import WORKER
 from apps.reconcile.plans import store_plan
 from apps.reconcile.removals import recent_removals
-from apps.reconcile.sent import put_out_of_date
+from apps.reconcile.sent import put_out_of_date, put_out_of_date_unless_begun
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Gatekeeper:
                 # Whoever was to go before them cannot go either.
                 self.aside.clear()
             desired = desired_zone(self.zone, without=self.left_out | self.aside)
+            if self._void_what_opens_more(desired):
+                continue
             plan = diff(desired, self.observed, heal=False)
             if not self.left_out | self.aside:
                 self._tell_waiting(plan, desired)
@@ -79,6 +82,20 @@ class Gatekeeper:
     @property
     def going(self) -> list[CoverageRequest]:
         return [request for request in self.requests if request.pk not in self.left_out | self.aside]
+
+    def _void_what_opens_more(self, desired: DesiredZone) -> bool:
+        """Put out of date what would leave less standing than its approvers read. Whether there was any.
+
+        What has begun to be sent goes on: half of it is no state that anybody approved.
+        """
+        found = False
+        for request in self.going:
+            current = current_plan(request)
+            why = opens_more(self.zone, request, current, desired, self.observed.lists) if current else ""
+            if current and why and put_out_of_date_unless_begun(by=WORKER, plan=current, reason=why):
+                self.left_out.add(request.pk)
+                found = True
+        return found
 
     def _decisions(self, plan: PurePlan) -> list[Decision]:
         """The decisions behind the removals of this plan, the biggest first."""

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from apps.coverage.afterwards import afterwards_of, losing_check
 from apps.coverage.models import CoverageRequest, Kind
-from apps.coverage.selectors import desired_with, desired_zone
+from apps.coverage.selectors import desired_with
 from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.inventory.selectors import slot_certificates
 from apps.planning.diff import diff
@@ -33,6 +34,7 @@ def request_document(
     names = set(request.hostnames.values_list("hostname", flat=True))
     labels = ca_labels(request.account)
     zones, effects, guards = [], [], []
+    afterwards: list[dict[str, Any]] = []
     earlier: list[Removal] = []
     for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
         desired = desired_with(zone, request)
@@ -42,8 +44,9 @@ def request_document(
         guards += zone_guards(zone, plan, desired, state, earlier, labels)
         guards += [dry_run_guard(zone, trial.reason)] if trial and trial.outcome == TRIAL_REFUSED else []
         effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
+        afterwards += afterwards_of(desired, request.hostnames.filter(zone=zone).values_list("hostname", flat=True))
     leaving = sum(effect["operation"] == "dissociate" for effect in effects)
-    loses = _losing_check(request, observed)
+    loses = losing_check(request, {zone: state.lists for zone, state in observed.items()})
     return {
         "request": str(request),
         "kind": request.kind,
@@ -57,13 +60,15 @@ def request_document(
         "precedence": _precedence(request, observed),
         "zones": zones,
         "effects": effects,
+        "afterwards": afterwards,
         "warnings": _warnings(request, zones, effects, loses)
         + [f"{row['message']} {row['needs']}" for row in guards if row["guard"] in REFUSED],
     }
 
 
 def document_digest(request: CoverageRequest, number: int, document: Mapping[str, Any]) -> str:
-    """SHA-256 over the plan's number, effects and full lists and rules: an approval for one plan fits no other.
+    """SHA-256 over the plan's number, effects, full lists and rules, and what comes of each hostname: an
+    approval for one plan fits no other.
 
     What came of the dry run is not in it: people approve what will be sent, and a try that comes later or ends
     otherwise changes nothing of that.
@@ -73,6 +78,7 @@ def document_digest(request: CoverageRequest, number: int, document: Mapping[str
         "number": number,
         "override": request.override,
         "effects": document["effects"],
+        "afterwards": document["afterwards"],
         "zones": [{"zone": zone["zone"], "lists": zone["lists"], "rules": zone["rules"]} for zone in document["zones"]],
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -146,20 +152,6 @@ def _summary(zones: list[dict[str, Any]], effects: list[dict[str, Any]]) -> dict
         "rules": sum(len(zone["rules"]) for zone in zones),
         "unchanged": sum(len(set(row["before"]) & set(row["after"])) for row in lists),
     }
-
-
-def _losing_check(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> list[str]:
-    """Hostnames that no CA covers once an uncover request holds: the edge stops asking their clients."""
-    if request.kind != Kind.UNCOVER:
-        return []
-    names = set(request.hostnames.values_list("hostname", flat=True))
-    kept: set[str] = set()
-    for zone, state in observed.items():
-        desired = desired_zone(zone)
-        for key, hostnames in state.lists.items():
-            if key != request.ca.fingerprint:
-                kept |= hostnames - desired.releases.get(key, frozenset())
-    return sorted(names - kept)
 
 
 def _precedence(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> list[str]:

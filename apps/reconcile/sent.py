@@ -51,3 +51,13 @@ def put_out_of_date(*, by: Actor, plan: RequestPlan, reason: str) -> None:
         names = ", ".join(Zone.objects.filter(pk__in=sent).values_list("name", flat=True))
         reason = f"{reason} What was sent to {names} stays."
     outdate_plan(by=by, plan_id=plan.pk, reason=reason, keep=sent)
+
+
+@transaction.atomic
+def put_out_of_date_unless_begun(*, by: Actor, plan: RequestPlan, reason: str) -> bool:
+    """Void the plan and its approval, unless a write by that approval left, or may have, in any zone."""
+    request = locked_request(plan.request_id)
+    if zones_sent(request, since=request.decided_at or request.created_at):
+        return False
+    put_out_of_date(by=by, plan=plan, reason=reason)
+    return True

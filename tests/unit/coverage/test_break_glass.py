@@ -17,7 +17,10 @@ from apps.coverage.break_glass import (
     review_break_glass,
     use_break_glass,
 )
+from apps.coverage.closing_services import cancel_request
+from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import BreakGlass, CoverageRequest, Enforcement
+from apps.coverage.progress_services import fail_requests
 from apps.coverage.selectors import desired_zone
 from apps.coverage.services import approve_request
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
@@ -25,7 +28,7 @@ from apps.identity.actors import Actor
 from apps.identity.permissions import Role
 from apps.planning.state import Mode
 from tests.factories import actor
-from tests.unit.coverage.test_requests import Desk
+from tests.unit.coverage.test_requests import Desk, nothing_left
 
 pytestmark = pytest.mark.django_db
 WORKER = Actor.portal("worker")
@@ -146,3 +149,107 @@ def test_what_was_approved_meanwhile_holds(night: Night) -> None:
     assert Enforcement.objects.get().mode == "verify"
     assert BreakGlass.objects.get().return_request is None
     assert AuditEvent.objects.get(action="break_glass:returned").after == {"mode": "verify"}
+
+
+def at_log(night: Night) -> BreakGlass:
+    broken = night.use()
+    night.read(NAME, enforced={NAME: "log"})
+    return broken
+
+
+def returned(night: Night) -> None:
+    """The time is up, and a read shows the block again: the hostname is where it was before the glass was broken."""
+    night.time_is_up()
+    return_due_break_glasses(by=WORKER)
+    assert night.mode is Mode.BLOCK
+    night.read(NAME, enforced={NAME: "block"})
+    back = BreakGlass.objects.get().return_request
+    assert back is not None and back.state == "done"
+    rule = Enforcement.objects.get()
+    assert (rule.mode, rule.settled_mode, rule.live_at is not None) == ("block", "block", True)
+
+
+def change_issuers(night: Night) -> CoverageRequest:
+    request = create_issuers_request(by=night.engineer, ca=night.ca, entries=[], reason="The pin lacks an issuer")
+    night.plan(request)
+    return approve_request(by=night.responder, request_id=request.pk, digest="d1")
+
+
+def call_off(night: Night, request: CoverageRequest) -> None:
+    cancel_request(by=actor(Role.ENGINEER), request_id=request.pk, reason="Wrong", has_left=nothing_left)
+    assert night.mode is Mode.LOG, "the glass is broken still"
+
+
+def test_it_returns_though_the_issuers_were_changed_meanwhile(night: Night) -> None:
+    at_log(night)
+    request = change_issuers(night)
+    assert night.mode is Mode.LOG
+    night.read(NAME, enforced={NAME: "log"})
+    request.refresh_from_db()
+    assert request.state == "done"
+    returned(night)
+
+
+def test_it_returns_though_changed_issuers_are_on_their_way_or_were_called_off(night: Night) -> None:
+    broken = night.use()
+    call_off(night, change_issuers(night))
+    night.read(NAME, enforced={NAME: "block"})
+    broken.request.refresh_from_db()
+    assert broken.request.state == "approved", "log is to reach the edge yet"
+    night.read(NAME, enforced={NAME: "log"})
+    change_issuers(night)
+    returned(night)
+
+
+def test_it_returns_though_the_hostname_was_restored_meanwhile(night: Night) -> None:
+    at_log(night)
+    night.approved(NAME, kind="restore")
+    assert night.mode is Mode.LOG
+    night.read(NAME, enforced={NAME: "log"})
+    returned(night)
+
+
+@pytest.mark.parametrize("asked", [{"kind": "uncover"}, {"mode": "verify"}])
+@pytest.mark.parametrize("at_edge", [True, False])
+def test_it_returns_though_another_mode_was_approved_and_called_off(
+    night: Night, asked: dict[str, str], at_edge: bool
+) -> None:
+    request = night.planned(NAME, **asked)
+    broken = at_log(night) if at_edge else night.use()
+    call_off(night, night.approve(request))
+    rule = Enforcement.objects.get()
+    assert (rule.request_id, rule.live_at is not None) == (broken.request_id, at_edge)
+    returned(night)
+
+
+def test_it_returns_though_block_was_approved_and_called_off(night: Night) -> None:
+    at_log(night)
+    call_off(night, night.approved(NAME, mode="block"))
+    returned(night)
+
+
+def test_it_returns_though_another_mode_was_approved_and_failed(night: Night) -> None:
+    at_log(night)
+    request = night.approved(NAME, mode="verify")
+    fail_requests(by=WORKER, request_ids=[request.pk], why="Cloudflare refused it")
+    returned(night)
+
+
+def test_it_returns_though_its_return_was_overtaken_by_what_was_called_off(night: Night) -> None:
+    broken = at_log(night)
+    end_break_glass(by=night.responder, break_glass_id=broken.pk)
+    request = change_issuers(night)
+    cancel_request(by=actor(Role.ENGINEER), request_id=request.pk, reason="Wrong", has_left=nothing_left)
+    returned(night)
+
+
+def test_what_was_approved_before_changed_issuers_holds_too(night: Night) -> None:
+    at_log(night)
+    verify = night.planned(NAME, mode="verify")
+    issuers = create_issuers_request(by=night.engineer, ca=night.ca, entries=[], reason="The pin lacks an issuer")
+    night.plan(issuers)
+    night.approve(verify)
+    approve_request(by=night.responder, request_id=issuers.pk, digest="d1")
+    night.time_is_up()
+    return_due_break_glasses(by=WORKER)
+    assert night.mode is Mode.VERIFY
