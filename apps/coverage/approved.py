@@ -36,6 +36,10 @@ from apps.inventory.models import Zone
 
 def write(request: CoverageRequest, *, by_label: str) -> list[str]:
     """Turn an approved request into approved state. Returns its hostnames."""
+    # What a retry left to a later decision is decided anew here.
+    request.hostnames.filter(result=RequestHostname.Result.FAILED).update(
+        result=RequestHostname.Result.PENDING, note=""
+    )
     rows = list(request.hostnames.select_related("zone"))
     if request.kind == Kind.ISSUERS:
         _change_issuers(request, rows)
@@ -74,11 +78,15 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
 
 
 def bring_back(request: CoverageRequest, *, by_label: str) -> None:
-    """Approve again what the request wanted and what is approved under no request any more."""
-    if request.kind == Kind.UNCOVER:
-        return
-    for row in request.hostnames.exclude(result=RequestHostname.Result.DONE).select_related("zone"):
-        if not Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).exists():
+    """Write again what the request wanted and what a later one took over and gave up."""
+    for row in request.hostnames.filter(result=RequestHostname.Result.PENDING).select_related("zone"):
+        here = Association.objects.filter(zone=row.zone, ca=request.ca, hostname=row.hostname)
+        if request.kind == Kind.UNCOVER:
+            if here.filter(state=Association.State.APPROVED).exists():
+                _release(request, row)
+        elif request.kind == Kind.RESTORE:
+            _unsettle(request, row)
+        elif not here.exists():
             _approve(request, row, by_label)
 
 
@@ -255,7 +263,7 @@ def _close_requests(by: Actor, zone: Zone) -> list[CoverageRequest]:
         reached = _reached(request, zone)
         done = [row.pk for row in pending if reached(row.hostname)]
         pending.filter(pk__in=done).update(result=RequestHostname.Result.DONE)
-        if not request.hostnames.exclude(result=RequestHostname.Result.DONE).exists():
+        if not request.hostnames.filter(result=RequestHostname.Result.PENDING).exists():
             finish(by, request)
             closed.append(request)
     return closed
@@ -281,7 +289,7 @@ def finish(by: Actor, request: CoverageRequest) -> None:
         action="request:completed",
         subject=("request", request.pk, str(request)),
         account=request.account_id,
-        hostnames=request.hostnames.values_list("hostname", flat=True),
+        hostnames=request.hostnames.filter(result=RequestHostname.Result.DONE).values_list("hostname", flat=True),
         before=before,
         after={"state": request.state},
         correlation_id=request.correlation_id,

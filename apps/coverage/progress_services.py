@@ -13,7 +13,8 @@ from apps.audit.services import record
 from apps.coverage import approved
 from apps.coverage.models import CoverageRequest, Kind, RequestHostname, RequestPlan
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
-from apps.coverage.states import IN_FLIGHT, RequestState, may_move
+from apps.coverage.states import FAILED, IN_FLIGHT, RequestState, may_move
+from apps.coverage.superseded import set_superseded_aside
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
 from apps.inventory.models import Zone
@@ -99,22 +100,37 @@ def wait_for_ca(*, by: Actor, request_id: int, zone: Zone, why: str) -> None:
 def retry_requests(*, by: Actor, zone: Zone) -> None:
     """Put failed requests of a zone back to approved.
 
-    Their approved state stood, unless a later request for the same hostnames took it over and gave it up.
+    Their approved state stood, unless a later request for the same hostnames took it over and gave it up. What a later
+    one decided and did not give up stays as it decided.
     """
     by.require(Permission.RUN_RETRY)
-    failed = (RequestState.FAILED, RequestState.PARTLY_DONE)
-    rows = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=failed).values_list("pk", flat=True)
-    for request_id in set(rows):
-        request = locked_request(request_id)
-        before = {"state": request.state}
-        move_request(request, RequestState.APPROVED, finished_at=None)
-        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
-            approved.write(request, by_label=by.label)
-        else:
-            approved.bring_back(request, by_label=by.label)
-        record_request(by, "request:retried", request, before=before, after={"state": request.state})
-        for zone_id in set(request.hostnames.values_list("zone_id", flat=True)) - {zone.pk}:
-            mark_due(kind="zone", subject_id=zone_id)
+    failed = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=FAILED).values("pk")
+    # Locked in the order of their numbers as everywhere. The newest decision goes first: it speaks for older ones.
+    found = list(CoverageRequest.objects.select_for_update().filter(pk__in=failed).order_by("pk"))
+    for request in sorted(found, key=lambda row: row.decided_at or row.created_at, reverse=True):
+        _retry(by, request)
     mark_due(kind="zone", subject_id=zone.pk)
     subject = ("zone", zone.pk, zone.name)
     record(by=by, action="zone:retried", subject=subject, account=zone.account_id, zone=zone.name)
+
+
+def _retry(by: Actor, request: CoverageRequest) -> None:
+    before = {"state": request.state}
+    if later := set_superseded_aside(request):
+        names = ", ".join(str(row) for row in later)
+        why = f"Not tried again: {names} decided the same hostnames later. Ask anew if this is still wanted."
+        if why != request.state_reason:
+            request.state_reason = why
+            request.save(update_fields=["state_reason"])
+            record_request(by, "request:superseded", request, before=before, after={"state": request.state, "why": why})
+        return
+    move_request(request, RequestState.APPROVED, finished_at=None)
+    if request.kind == Kind.ISSUERS:
+        approved.write(request, by_label=by.label)
+    else:
+        approved.bring_back(request, by_label=by.label)
+    tried = request.hostnames.exclude(result=RequestHostname.Result.FAILED).values_list("hostname", flat=True)
+    after = {"state": request.state}
+    record_request(by, "request:retried", request, hostnames=list(tried), before=before, after=after)
+    for zone_id in set(request.hostnames.values_list("zone_id", flat=True)):
+        mark_due(kind="zone", subject_id=zone_id)

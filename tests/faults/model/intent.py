@@ -148,7 +148,8 @@ class Intent:
         action, at, source = event["action"], at_of(event), event["subject_id"]
         if action in {"request:approved", "request:retried"}:
             request.approved_at = at
-            for name in request.hostnames:
+            # A retry leaves to others what a later request decided.
+            for name in event["hostnames"]:
                 self._approve(at, source, request, name)
         elif action in VOIDING and request.approved_at is not None:
             for name in request.hostnames:
@@ -157,7 +158,7 @@ class Intent:
                     self._kept.add((request.ca, name))
             request.approved_at = None
         elif action == "request:completed" and request.kind == "uncover":
-            for name in request.hostnames:
+            for name in event["hostnames"]:
                 self._pair(request.ca, name).clear(at)
 
     def _approve(self, at: datetime, source: str, request: Asked, name: str) -> None:

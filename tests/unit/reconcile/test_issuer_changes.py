@@ -112,6 +112,23 @@ def test_a_failed_change_goes_back_and_is_tried_again_on_demand(world: World) ->
     assert len(issuing.pins() or ()) == 2
 
 
+def test_a_failed_change_is_not_tried_again_after_a_later_decision(world: World) -> None:
+    issuing = Issuing(world)
+    failed = issuing.ask("self", issuing.middle.pem)
+    world.edge.switch(down=True)
+    issuing.approve(failed)
+    fail_requests(by=WORKER, request_ids=[failed.pk], why="Down too long")
+    world.edge.switch(down=False)
+    assert issuing.approve(issuing.ask(override="Any client of the account")).state == "done"
+    retry_requests(by=world.engineer, zone=world.zone())
+    world.run()
+    failed.refresh_from_db()
+    assert failed.state == "failed"
+    assert "decided the same hostnames later" in failed.state_reason
+    issuing.ca.refresh_from_db()
+    assert (issuing.ca.issuer_skis, issuing.pins()) == (None, None)
+
+
 def test_who_may_ask_and_what_is_refused(world: World) -> None:
     issuing = Issuing(world)
     with pytest.raises(Forbidden):
