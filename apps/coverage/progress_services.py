@@ -86,7 +86,7 @@ def wait_for_ca(*, by: Actor, request_id: int, zone: Zone, why: str) -> None:
     """
     request = locked_request(request_id)
     here = f"Waits in {zone.name}. "
-    reason = f"{here}{why} Decide on the drift of this hostname; the request then goes on by itself." if why else ""
+    reason = f"{here}{why}" if why else ""
     told = request.state_reason
     if reason == told or request.state not in IN_FLIGHT or (told and not told.startswith(here)):
         return

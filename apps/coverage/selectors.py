@@ -21,6 +21,7 @@ from apps.coverage.models import (
 )
 from apps.coverage.states import HELD, IN_FLIGHT, OPEN, UNDECIDED, RequestState
 from apps.coverage.verdicts import assess as assess
+from apps.coverage.verdicts import validity_problem
 from apps.errors import NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission
@@ -192,8 +193,11 @@ def build_desired(zone_name: str, rows: Iterable[Association], modes: Iterable[E
     releases: dict[str, set[str]] = {}
     issuers: dict[str, frozenset[str] | None] = {}
     settled: set[tuple[str, str]] = set()
+    not_valid: set[str] = set()
     for row in rows:
         key = row.ca.fingerprint
+        if validity_problem(row.ca):
+            not_valid.add(key)
         issuers[key] = row.ca.issuer_skis
         target = associations if row.state == Association.State.APPROVED else releases
         target.setdefault(key, set()).add(row.hostname)
@@ -208,6 +212,7 @@ def build_desired(zone_name: str, rows: Iterable[Association], modes: Iterable[E
         issuers=issuers,
         settled=frozenset(settled),
         settled_modes={row.hostname: Mode(row.mode) for row in modes if row.live_at is not None},
+        not_valid=frozenset(not_valid),
     )
 
 

@@ -31,7 +31,7 @@ from apps.coverage.progress_services import outdate_plan
 from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, types_the_number
 from apps.coverage.states import RequestState
 from apps.coverage.uses import uses_of
-from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
+from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess, validity_problem
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import Team
@@ -170,7 +170,8 @@ def approve_request(
     `confirm` is how many removals the approver typed, where the plan asks for it (`confirmation_of`). None is a
     program that was not asked: naming the digest confirms what `types_the_number` does not name.
     Raises Forbidden for the requester and for roles without the right, Conflict when the plan is not the current one
-    or its word no longer holds (it is out of date then), Invalid for a wrong number.
+    or its word no longer holds (it is out of date then), or when a CA to cover with is not valid, Invalid for a wrong
+    number.
     """
     request, moved = _approve_or_outdate(by, request_id, digest, comment, confirm)
     if moved:
@@ -192,9 +193,12 @@ def _approve_or_outdate(
     if mine is not None:
         return request, ""
     # What is approved in the account stays as it is compared, until this approval is part of it.
-    CertificateAuthority.objects.select_for_update(no_key=True).get(pk=request.ca_id)
+    ca = CertificateAuthority.objects.select_for_update(no_key=True).get(pk=request.ca_id)
     Account.objects.select_for_update(no_key=True).get(pk=request.account_id)
     comment, plan = free_text(comment, "comment"), _plan_to_approve(request, digest)
+    if request.kind == Kind.COVER and (problem := validity_problem(ca)):
+        words, code = problem
+        raise Conflict(f"{words} Reject this request, and ask again with another CA.", code=code)
     if moved := no_longer_so(request, plan):
         outdate_plan(by=by, plan_id=plan.pk, reason=moved)
         return request, moved

@@ -205,11 +205,19 @@ def _ca_problem(ca: CertificateAuthority, kind: str) -> tuple[str, str] | None:
     if kind in {Kind.ADOPT, Kind.RESTORE}:
         # That it is at the edge already, or was approved while it was valid, is no new trust.
         return None
+    if problem := validity_problem(ca):
+        words, code = problem
+        return f"{words} Pick another CA.", code
+    return None
+
+
+def validity_problem(ca: CertificateAuthority) -> tuple[str, str] | None:
+    """Why no client passes under the CA at this moment, and a code; None when it is valid."""
     now = timezone.now()
     if ca.not_after <= now:
-        return f"{ca.name} expired on {ca.not_after:%d %b %Y}. Pick another CA.", "ca_expired"
+        return f"{ca.name} expired on {ca.not_after:%d %b %Y}.", "ca_expired"
     if ca.not_before > now:
-        return f"{ca.name} is valid from {ca.not_before:%d %b %Y} only. Pick another CA.", "ca_not_yet_valid"
+        return f"{ca.name} is valid from {ca.not_before:%d %b %Y} only.", "ca_not_yet_valid"
     return None
 
 

@@ -42,7 +42,8 @@ class DesiredZone:
     `associations` must be present, `releases` must be absent; a pair in both counts as approved. `issuers` holds the
     SKIs (upper-case hex) of those that sign the CA's client certificates directly, None where that is not known.
     `settled` are the (CA, hostname) pairs and `settled_modes` the modes that a read has shown at the edge since their
-    approval: when they differ now, somebody changed the edge, and that is drift, not unfinished work.
+    approval: when they differ now, somebody changed the edge, and that is drift, not unfinished work. `not_valid` are
+    the CAs that have expired or are not valid yet: the edge lets no client in under them.
     """
 
     zone: str
@@ -52,6 +53,7 @@ class DesiredZone:
     issuers: Mapping[str, frozenset[str] | None] = field(default_factory=dict)
     settled: frozenset[tuple[str, str]] = frozenset()
     settled_modes: Mapping[str, Mode] = field(default_factory=dict)
+    not_valid: frozenset[str] = frozenset()
 
     def fingerprint(self) -> str:
         """SHA-256 over the content, whatever the order it came in."""
@@ -64,6 +66,7 @@ class DesiredZone:
                 "issuers": {ca: None if skis is None else sorted(skis) for ca, skis in self.issuers.items()},
                 "settled": sorted(self.settled),
                 "settled_modes": {name: mode.value for name, mode in self.settled_modes.items()},
+                "not_valid": sorted(self.not_valid),
             }
         )
 

@@ -3,6 +3,9 @@
 A block rule refuses everybody when no approved CA holds its hostname: because the CA is not in the account (yet), or
 because somebody took the hostname off the list and nobody has decided about that drift. Then nothing that depends on
 this CA is sent: no new block, and no end to what lets clients through now.
+
+No client passes under a CA that has expired, or is not valid yet. So it holds no hostname that is to be blocked; one
+that is blocked already refuses nobody anew, and waits for nothing.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from apps.planning.state import DesiredZone, Mode, ObservedZone
 def waiting(desired: DesiredZone, observed: ObservedZone, adds: Mapping[str, AbstractSet[str]]) -> frozenset[str]:
     """Hostnames to be blocked that none of their approved CAs would hold, not even after these additions."""
     found = set()
+    blocked = maybe_blocked(observed.rules) if desired.not_valid else frozenset()
     for name, mode in desired.modes.items():
         cas = desired.cas_of(name)
-        held = any(name in observed.lists.get(ca, ()) or name in adds.get(ca, ()) for ca in cas)
+        able = cas if name in blocked else cas - desired.not_valid
+        held = any(name in observed.lists.get(ca, ()) or name in adds.get(ca, ()) for ca in able)
         if mode is Mode.BLOCK and cas and not held:
             found.add(name)
     return frozenset(found)

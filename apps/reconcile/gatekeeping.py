@@ -186,15 +186,11 @@ class Gatekeeper:
         self.left_out.add(request.pk)
 
     def _tell_waiting(self, plan: PurePlan, desired: DesiredZone) -> None:
-        """Requests whose hostname would be locked out wait until a CA of it is in a list again; people read why."""
+        """Requests whose hostname would be locked out wait until a valid CA of it is in a list; people read why."""
         labels = ca_labels(self.zone.account)
         for request in self.requests:
             names = {row.hostname for row in request.hostnames.all() if row.zone_id == self.zone.pk}
-            why = [
-                f"{name} would refuse every client: {named(', '.join(sorted(desired.cas_of(name))), labels)} "
-                f"{'is' if len(desired.cas_of(name)) == 1 else 'are'} approved for it, and no list at the edge has it."
-                for name in sorted(names & set(plan.waits))
-            ]
+            why = [named(_why_it_waits(name, desired), labels) for name in sorted(names & set(plan.waits))]
             wait_for_ca(by=WORKER, request_id=request.pk, zone=self.zone, why=" ".join(why))
 
     def _set_aside(self, decisions: Sequence[Decision]) -> None:
@@ -206,3 +202,16 @@ class Gatekeeper:
         return [
             Refusal(row.guard, named(row.message, labels), row.needs, row.numbers, row.overridable) for row in refusals
         ]
+
+
+def _why_it_waits(name: str, desired: DesiredZone) -> str:
+    """With planning's keys of the CAs, as it knows them."""
+    cas = desired.cas_of(name)
+    valid = cas - desired.not_valid
+    shown, verb = ", ".join(sorted(key[:12] for key in valid or cas)), "is" if len(valid or cas) == 1 else "are"
+    words = f"{name} would refuse every client: {shown} {verb} approved for it, and "
+    if valid:
+        what = "no list at the edge has it. Decide on the drift of this hostname"
+    else:
+        what = "not valid at this time. Cover it with a CA that is"
+    return f"{words}{what}; the request then goes on by itself."
