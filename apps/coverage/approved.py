@@ -32,6 +32,9 @@ from apps.inventory.models import Zone
 
 def write(request: CoverageRequest, *, by_label: str) -> list[str]:
     """Turn an approved request into approved state. Returns its hostnames."""
+    if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
+        # Asked for again after a failure, the whole of it is to be done again.
+        request.hostnames.update(result=RequestHostname.Result.PENDING)
     rows = list(request.hostnames.select_related("zone"))
     if request.kind == Kind.ISSUERS:
         _change_issuers(request, rows)
