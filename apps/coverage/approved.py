@@ -40,6 +40,9 @@ def write(request: CoverageRequest, *, by_label: str) -> list[str]:
     request.hostnames.filter(result=RequestHostname.Result.FAILED).update(
         result=RequestHostname.Result.PENDING, note=""
     )
+    if request.kind == Kind.ISSUERS:
+        # Asked for again after a failure, they are so in every zone.
+        request.hostnames.update(result=RequestHostname.Result.PENDING)
     rows = list(request.hostnames.select_related("zone"))
     if request.kind == Kind.ISSUERS:
         _change_issuers(request, rows)

@@ -127,9 +127,12 @@ def enforcements_in(account: Account) -> QuerySet[Enforcement]:
 
 
 def in_flight_requests(zone: Zone) -> list[CoverageRequest]:
-    """Approved requests of a zone that the edge does not show yet, oldest first."""
+    """Approved requests with hostnames in a zone that the edge does not show whole yet, oldest first.
+
+    This zone's part may be done already; another zone's is not then.
+    """
     rows = CoverageRequest.objects.filter(hostnames__zone=zone, state__in=IN_FLIGHT)
-    return list(rows.distinct().order_by("pk").prefetch_related("hostnames", "plans"))
+    return list(rows.distinct().order_by("pk").select_related("ca").prefetch_related("hostnames", "plans"))
 
 
 def plans_in_play(zone: Zone) -> QuerySet[RequestPlan]:

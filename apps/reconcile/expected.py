@@ -11,6 +11,7 @@ from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.planning.diff import diff
 from apps.planning.state import ObservedZone, RuleState
 from apps.reconcile.apply import calls_of
+from apps.reconcile.carried import carried_by
 from apps.reconcile.dry_run import tries_before_sending
 from apps.reconcile.models import Plan as Change
 
@@ -35,4 +36,4 @@ def expected_calls(zone: Zone, keys: Mapping[str, str], requests: Sequence[Cover
         plan = diff(desired_zone(zone), observed, heal=False)
     except Unsafe:
         return 0
-    return calls_of(plan, tries_before_sending(plan, zone, requests))
+    return calls_of(plan, tries_before_sending(plan, zone, carried_by(plan, zone, requests)))

@@ -21,6 +21,7 @@ from apps.planning.guards import TYPED, Override, Refusal, too_big
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.plan import ReplaceList
 from apps.planning.state import DesiredZone, ObservedZone
+from apps.reconcile.carried import carried_by, pending_in
 from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.last_look import refusals_of
 from apps.reconcile.observe import WORKER
@@ -75,7 +76,8 @@ class Gatekeeper:
             if not refusals:
                 for request in (row for row in self.going if row.waits_for):
                     wait_for_overrides(by=WORKER, request_id=request.pk, zone=self.zone, refusals=())
-                return Admitted(plan, tuple(self.going), self._used(plan, decisions), bool(self.aside))
+                carried = carried_by(plan, self.zone, self.going)
+                return Admitted(plan, tuple(carried), self._used(plan, decisions), bool(self.aside))
             self._refuse(plan, decisions, refusals)
         return Admitted(None)
 
@@ -148,7 +150,7 @@ class Gatekeeper:
 
     def _fail(self, plan: PurePlan, refusals: list[Refusal]) -> None:
         """What nobody can wave through. Too many rules are no reason to keep a hostname from being removed."""
-        failing = self.going
+        failing = carried_by(plan, self.zone, self.going)
         if all(row.guard == "rule_limit" for row in refusals):
             failing = [request for request in failing if request.kind != Kind.UNCOVER] or failing
         stored = store_plan(zone=self.zone, plan=plan, requests=failing, refusals=self._named(refusals))
@@ -189,7 +191,7 @@ class Gatekeeper:
         """Requests whose hostname would be locked out wait until a valid CA of it is in a list; people read why."""
         labels = ca_labels(self.zone.account)
         for request in self.requests:
-            names = {row.hostname for row in request.hostnames.all() if row.zone_id == self.zone.pk}
+            names = pending_in(self.zone, request)
             why = [named(_why_it_waits(name, desired), labels) for name in sorted(names & set(plan.waits))]
             wait_for_ca(by=WORKER, request_id=request.pk, zone=self.zone, why=" ".join(why))
 

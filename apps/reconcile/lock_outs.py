@@ -32,8 +32,8 @@ def name_lock_outs(zone: Zone, observed: ObservedZone) -> None:
     blocked = {name for name, mode in edge_modes(observed.rules).items() if mode is Mode.BLOCK}
     found = {
         row.hostname: row.sentence
-        for row in (build_rows(zone.account, only=blocked | set(known)) if blocked or known else ())
-        if row.zone.pk == zone.pk and row.answer == Answer.LOCKED_OUT.value
+        for row in (build_rows(zone.account, only=blocked | set(known), zone=zone) if blocked or known else ())
+        if row.answer == Answer.LOCKED_OUT.value
     }
     now = timezone.now()
     for hostname in sorted(found.keys() - known.keys()):

@@ -17,6 +17,7 @@ from apps.inventory.models import Zone
 from apps.outbox.clock import database_now
 from apps.planning.guards import Recent, Removal, too_big
 from apps.planning.plan import Plan as PurePlan
+from apps.planning.plan import ReplaceList
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import Overtaken
 
@@ -49,6 +50,8 @@ def require_room(zone: Zone, plan: PurePlan, overrides: Iterable[GuardOverride])
     For the transaction that has just stored it (`plans.store_plan`): it has locked the account, so what other zones
     have stored since they were asked first is seen now. Raises Overtaken when that is too much.
     """
+    if not any(isinstance(step, ReplaceList) and step.removes for step in plan.steps):
+        return
     limits = limits_of(zone)
     refused = {refusal.guard for refusal in too_big(plan, limits, recent_removals(zone, window=limits.window))}
     if refused - {override.guard for override in overrides}:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
@@ -100,17 +102,21 @@ def columns(account: Account) -> list[Column]:
     return found + [Column(str(ca.pk), ca.name, ca, None, ca.not_after) for ca in ours if ca.pk not in shown]
 
 
-def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[HostnameRow]:
-    """Rows of every hostname that is approved or at the edge, by zone and name. `only` limits to some hostnames."""
+def build_rows(account: Account, *, only: Iterable[str] | None = None, zone: Zone | None = None) -> list[HostnameRow]:
+    """Rows of every hostname that is approved or at the edge, by zone and name. `only` limits to some hostnames.
+
+    With `zone` those of this zone, and nothing of the account's other zones is loaded.
+    """
     cols = columns(account)
-    edge = _read_edge(account)
+    edge = _read_edge(account, zone)
     wanted = set(only) if only is not None else None
     approved: dict[tuple[object, str], dict[object, Association]] = {}
-    for row in associations_in(account):
+    for row in _of(zone, associations_in(account)):
         approved.setdefault((row.zone_id, row.hostname), {})[row.ca_id] = row
-    modes = {(row.zone_id, row.hostname): row for row in enforcements_in(account)}
-    flying = _flying(account)
-    zones = {zone.pk: zone for zone in Zone.objects.filter(account=account).select_related("account")}
+    modes = {(row.zone_id, row.hostname): row for row in _of(zone, enforcements_in(account))}
+    flying = _flying(account, zone)
+    found = Zone.objects.filter(account=account, **({"pk": zone.pk} if zone else {})).select_related("account")
+    zones = {row.pk: row for row in found}
     names = (
         set(approved)
         | {(zone_id, name) for (zone_id, _), lst in edge.lists.items() for name in lst.hostnames}
@@ -121,17 +127,17 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None) -> list[H
     listed = {name for zone_id, name in names if zones[zone_id].vanished_at is None}
     rows = []
     for key in names:
-        zone, name = zones[key[0]], key[1]
-        if zone.vanished_at is None:
-            rows.append(_row(zone, name, cols, edge, approved.get(key, {}), modes.get(key), flying))
+        where, name = zones[key[0]], key[1]
+        if where.vanished_at is None:
+            rows.append(_row(where, name, cols, edge, approved.get(key, {}), modes.get(key), flying))
         elif key in approved and name not in listed:
-            rows.append(_gone_row(zone, name, cols, approved[key], modes.get(key)))
+            rows.append(_gone_row(where, name, cols, approved[key], modes.get(key)))
     return sorted(rows, key=lambda row: (row.zone.name, row.hostname))
 
 
 def empty_row(account: Account, zone: Zone, hostname: str) -> HostnameRow:
     """The row of a hostname that nobody approved and no list names."""
-    return _row(zone, hostname, columns(account), _read_edge(account), {}, None, {})
+    return _row(zone, hostname, columns(account), _read_edge(account, zone), {}, None, {})
 
 
 def _gone_row(
@@ -144,24 +150,25 @@ def _gone_row(
     return replace(row, answer="unknown", sentence=words, cells=tuple(cells), read_at=zone.read_at)
 
 
-def _read_edge(account: Account) -> _Edge:
+def _of(zone: Zone | None, rows: QuerySet[Any]) -> QuerySet[Any]:
+    """Those of one zone, or all."""
+    return rows.filter(zone=zone) if zone else rows
+
+
+def _read_edge(account: Account, zone: Zone | None) -> _Edge:
     edge = _Edge()
-    for lst in edge_lists_of(account):
+    for lst in _of(zone, edge_lists_of(account)):
         edge.lists[(lst.zone_id, lst.ca_cloudflare_id)] = lst
-    for row in EdgeRules.objects.filter(zone__account=account):
+    for row in _of(zone, EdgeRules.objects.filter(zone__account=account)):
         edge.rules[row.zone_id] = ZoneRules(RuleState(**rule) for rule in row.rules)
     edge.read_at = dict(Zone.objects.filter(account=account).values_list("pk", "read_at"))
     return edge
 
 
-def _flying(account: Account) -> dict[str, str]:
+def _flying(account: Account, zone: Zone | None) -> dict[str, str]:
     """Hostname -> state of the newest request that is on its way."""
-    rows = (
-        RequestHostname.objects.filter(request__account=account, request__state__in=IN_FLIGHT, result="pending")
-        .order_by("request_id")
-        .values_list("hostname", "request__state")
-    )
-    return dict(rows)
+    rows = RequestHostname.objects.filter(request__account=account, request__state__in=IN_FLIGHT, result="pending")
+    return dict(_of(zone, rows).order_by("request_id").values_list("hostname", "request__state"))
 
 
 def _row(

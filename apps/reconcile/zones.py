@@ -27,6 +27,7 @@ from apps.outbox.services import Lease, claim, park, postpone, settle
 from apps.planning.guards import check
 from apps.planning.plan import Plan as PurePlan
 from apps.reconcile.apply import Applier, LeaseLost, Outcome, calls_of
+from apps.reconcile.carried import pending_in
 from apps.reconcile.dry_run import tries_before_sending
 from apps.reconcile.edge import (
     EdgeClient,
@@ -93,7 +94,7 @@ def _purpose(zone: Zone) -> Purpose:
     """What the run's calls are for: people's changes go before sweeps, and removals before all."""
     if hold_on_zone(zone.pk):
         return Purpose.SWEEP
-    kinds = {request.kind for request in in_flight_requests(zone)}
+    kinds = {request.kind for request in in_flight_requests(zone) if pending_in(zone, request)}
     if not kinds:
         return Purpose.SWEEP
     return Purpose.REMOVAL if Kind.UNCOVER in kinds else Purpose.CHANGE
@@ -198,5 +199,6 @@ def _handle(zone: Zone, lease: Lease, error: PortalError) -> None:
                 end_plan(plan, Plan.State.FAILED, error=error.message)
                 fail_requests(by=WORKER, request_ids=plan.request_ids, why=error.message)
     if isinstance(error, Unsafe):
-        fail_requests(by=WORKER, request_ids=[r.pk for r in in_flight_requests(zone)], why=error.message)
+        stuck = [request.pk for request in in_flight_requests(zone) if pending_in(zone, request)]
+        fail_requests(by=WORKER, request_ids=stuck, why=error.message)
     try_again(lease, how, error)
