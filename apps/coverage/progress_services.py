@@ -97,6 +97,25 @@ def wait_for_ca(*, by: Actor, request_id: int, zone: Zone, why: str) -> None:
 
 
 @transaction.atomic
+def wait_for_token(*, by: Actor, request_ids: Iterable[int], zone: Zone, why: str) -> None:
+    """Approved requests wait for a token that may write in the zone; with an empty `why` no longer.
+
+    Recorded when it begins. What else a request waits for is said first.
+    """
+    here = f"Waits for a token that may write in {zone.name}. "
+    reason = f"{here}{why}" if why else ""
+    rows = CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids), state__in=IN_FLIGHT)
+    for request in rows.order_by("pk"):
+        told = request.state_reason
+        if reason == told or (told and not told.startswith(here)):
+            continue
+        request.state_reason = reason
+        request.save(update_fields=["state_reason"])
+        if reason:
+            record_request(by, "request:waits_for_token", request, after={"why": reason})
+
+
+@transaction.atomic
 def retry_requests(*, by: Actor, zone: Zone) -> None:
     """Put failed requests of a zone back to approved.
 

@@ -16,6 +16,7 @@ from apps.errors import Conflict, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.inventory.models import Account, FreezeWindow, Zone
 from apps.inventory.services import make_all_due, require_manager
+from apps.inventory.windows import instant
 from apps.pki.free_text import text_fault
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -52,7 +53,8 @@ def add_freeze_window(
         problems |= _weekly_problems(weekdays, opens, closes)
         fields = {"weekdays": sorted(set(weekdays)), "opens": opens, "closes": closes}
     elif repeats == FreezeWindow.Repeats.ONCE and "timezone" not in problems:
-        starts_at, ends_at = _aware(starts_at, timezone), _aware(ends_at, timezone)
+        deny = effect == FreezeWindow.Effect.DENY
+        starts_at, ends_at = _aware(starts_at, timezone, early=deny), _aware(ends_at, timezone, early=not deny)
         problems |= _once_problems(starts_at, ends_at)
         fields = {"starts_at": starts_at, "ends_at": ends_at}
     if problems:
@@ -137,10 +139,11 @@ def _once_problems(starts_at: datetime | None, ends_at: datetime | None) -> dict
     return problems
 
 
-def _aware(moment: datetime | None, timezone: str) -> datetime | None:
-    if moment is None:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(timezone))).astimezone(UTC)
+def _aware(moment: datetime | None, timezone: str, *, early: bool) -> datetime | None:
+    """In UTC. A wall-clock time that the clock shows twice or skips is the careful one of the two (docs/budget.md)."""
+    if moment is None or moment.tzinfo:
+        return moment and moment.astimezone(UTC)
+    return instant(moment.date(), moment.time(), ZoneInfo(timezone), early=early)
 
 
 def _record(by: Actor, action: str, window: FreezeWindow, **more: Any) -> None:

@@ -92,6 +92,9 @@ class Zone(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
+    writes_refused_at = models.DateTimeField(
+        null=True, blank=True, help_text="The token may read here, and was refused when it had to write"
+    )
     edge_revision = models.PositiveBigIntegerField(default=0, help_text="Rises with each known change of its edge")
 
     class Meta:

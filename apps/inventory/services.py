@@ -79,6 +79,7 @@ def replace_token(*, by: Actor, account_id: UUID, token: str) -> Account:
     account.token_state = Account.TokenState.UNKNOWN
     account.scope_checked_at = account.ca_writes_refused_at = None
     account.save(update_fields=["token_encrypted", "token_state", "scope_checked_at", "ca_writes_refused_at"])
+    account.zones.exclude(writes_refused_at=None).update(writes_refused_at=None)
     subject = ("account", account.pk, account.name)
     record(by=by, action="account:token_replaced", subject=subject, account=account.pk)
     make_all_due(account)
@@ -256,11 +257,16 @@ def store_token_state(*, account: Account, kind: TokenKind, works: bool) -> None
     `account` as the call was made with: of a token that was replaced meanwhile it says nothing.
     """
     # That it reads says nothing of a token that was refused when it had to write.
-    refused = not works or (kind is TokenKind.WRITE and account.ca_writes_refused_at)
+    refused = not works or (kind is TokenKind.WRITE and _may_not_write(account))
     state = Account.TokenState.BROKEN if refused else Account.TokenState.WORKING
     encrypted, field = kind.field("token_encrypted"), kind.field("token_state")
     if Account.objects.filter(pk=account.pk, **{encrypted: getattr(account, encrypted)}).update(**{field: state}):
         setattr(account, field, state)
+
+
+def _may_not_write(account: Account) -> bool:
+    listed = account.zones.filter(vanished_at=None)
+    return account.ca_writes_refused_at is not None or listed.exclude(writes_refused_at=None).exists()
 
 
 @transaction.atomic
@@ -272,6 +278,17 @@ def store_ca_write_refusal(*, account: Account, at: datetime | None) -> None:
     same_token = Account.objects.filter(pk=account.pk, token_encrypted=account.token_encrypted)
     if same_token.update(ca_writes_refused_at=at):
         account.ca_writes_refused_at = at
+
+
+@transaction.atomic
+def store_zone_write_refusal(*, zone: Zone, at: datetime | None) -> None:
+    """Keep when Cloudflare refused the token as it had to write in the zone; None once it may, or need not.
+
+    `zone.account` as the call was made with: of a token that was replaced meanwhile it says nothing.
+    """
+    same_token = Zone.objects.filter(pk=zone.pk, account__token_encrypted=zone.account.token_encrypted)
+    if same_token.update(writes_refused_at=at):
+        zone.writes_refused_at = at
 
 
 @transaction.atomic

@@ -40,8 +40,8 @@ class Weekly:
             day = today + number * DAY
             if day.weekday() in self.weekdays:
                 end_day = day if self.closes > self.opens else day + DAY
-                begin = _instant(day, self.opens, zone, early=longer)
-                end = _instant(end_day, self.closes, zone, early=not longer)
+                begin = instant(day, self.opens, zone, early=longer)
+                end = instant(end_day, self.closes, zone, early=not longer)
                 if begin < end:
                     found.append((begin, end))
         return found
@@ -112,7 +112,7 @@ def _leap(windows: Iterable[Window], moment: datetime) -> datetime | None:
     return min((begin for begin, _ in allow if begin > moment), default=None)
 
 
-def _instant(day: date, at: time, zone: ZoneInfo, *, early: bool) -> datetime:
+def instant(day: date, at: time, zone: ZoneInfo, *, early: bool) -> datetime:
     """A wall-clock time as UTC; the earlier or the later one where the clock shows it twice or skips it."""
     both = [datetime.combine(day, at.replace(fold=fold), zone).astimezone(UTC) for fold in (0, 1)]
     return min(both) if early else max(both)

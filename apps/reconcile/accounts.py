@@ -39,11 +39,11 @@ from apps.reconcile.observe import WORKER
 from apps.reconcile.parking import park_cut_off
 from apps.reconcile.troubles import store_trouble
 from apps.reconcile.vanished import end_vanished
+from apps.reconcile.write_refusals import TRY_TOKEN_EVERY
 
 log = structlog.get_logger(__name__)
 
 CHECK_TOKEN_EVERY = timedelta(days=1)
-TRY_TOKEN_EVERY = timedelta(hours=1)
 
 
 def run_account(account_id: UUID) -> None:

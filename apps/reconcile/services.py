@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
@@ -33,19 +36,30 @@ from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.models import Zone
 from apps.inventory.services import store_zone_failure
 from apps.planning.diff import diff
-from apps.planning.state import ObservedZone
-from apps.reconcile.dry_run import Trial, trial_of
-from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, read_zone
+from apps.reconcile.dry_run import NOT_TRIED, Trial, trial_of, tried_steps
+from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, read_zone, revision_of
 from apps.reconcile.faults import held_back_s
 from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.preview import document_digest, request_document, revisions_of
 from apps.reconcile.sent import has_left
+from apps.reconcile.stored_readings import stored_reading
 
 log = structlog.get_logger(__name__)
 
+
+class TakesLonger(EdgeFault):
+    """A request has more zones than one try can read. What was read is kept for the next one."""
+
+
 READ_TRIES = 3
+# A first plan is made from what was read since the request was made, and this long ago at most.
+REUSED_FOR = timedelta(hours=1)
+# With the account's own run before it, and the last zone's reading after it, this stays below a task's time limit.
+PLAN_FOR_S = 30.0
+OTHERS_FIRST = timedelta(seconds=20)
+GOES_ON = "The portal goes on by itself. Nothing to do."
 # Of the whole account: whoever meets one of these knows that the next request would meet it too.
-FOR_ALL = (Unreachable, Unauthorized, CredentialUnreadable)
+FOR_ALL = (Unreachable, Unauthorized, CredentialUnreadable, TakesLonger)
 FRESH = timedelta(minutes=1)
 LONGEST, LONGEST_PASSING = timedelta(hours=1), timedelta(minutes=2)
 
@@ -104,6 +118,11 @@ def _try_to_plan(request: CoverageRequest, *, by: Actor, deadline_s: float | Non
         log.warning("request_not_planned", request=request.pk, error=error.message)
         put_off_planning(by=WORKER, request_id=request.pk, why=error.message, next_at=_plan_again_at(request, error))
         return held_back_s(error) is None and not isinstance(error, FOR_ALL)
+    except SoftTimeLimitExceeded:
+        # What was read is kept. Others get their turn before it.
+        next_at = timezone.now() + OTHERS_FIRST
+        put_off_planning(by=WORKER, request_id=request.pk, why=f"Planning takes long. {GOES_ON}", next_at=next_at)
+        raise
     return True
 
 
@@ -113,6 +132,8 @@ def _plan_again_at(request: CoverageRequest, error: PortalError) -> datetime | N
     What passes by itself, as an outage does, is looked at more often. A fresh request is tried at each look.
     """
     now = timezone.now()
+    if isinstance(error, TakesLonger):
+        return now + OTHERS_FIRST
     waited = now - request.created_at
     if waited < FRESH or held_back_s(error) is not None or isinstance(error, FOR_ALL):
         return None
@@ -135,26 +156,51 @@ def plan_request(
     if request.ca.state == CaState.LIVE and request.ca.fingerprint not in keys:
         # Without its list the plan would say that nothing is sent.
         raise EdgeFault(f"Cloudflare does not list {request.ca.name} yet. The plan is built as soon as it does.")
-    observed: dict[Zone, ObservedZone] = {}
-    trials: dict[Zone, Trial | None] = {}
+    since = max(request.created_at, timezone.now() - REUSED_FOR) if first_only else None
+    until_s = time.monotonic() + PLAN_FOR_S
     with client_for(request.account, deadline_s=deadline_s, purpose=Purpose.CHANGE) as client:
-        for zone in zones:
-            observation = _observe(client, zone, keys)
-            observed[zone] = observation.zone
-            plan = diff(desired_with(zone, request), observation.zone, heal=False)
-            trials[zone] = trial_of(client, zone, observation.ruleset, plan)
+        readings = _readings(client, zones, keys, since=since, until_s=until_s)
+        observed = {zone: reading.zone for zone, reading in readings.items()}
+        trials = {zone: _trial(client, request, zone, reading, until_s) for zone, reading in readings.items()}
     with transaction.atomic():
         if first_only and locked_request(request_id).state != RequestState.PLANNING:
             return RequestPlan.objects.filter(request_id=request_id).latest("number")
         document = request_document(request, observed, trials)
         number = request.plans.count() + 1
+        revisions = revisions_of(request, document, zones)
+        # Asked last: what these revisions name is what the plan was made from.
+        for zone, reading in readings.items():
+            if revision_of(zone) != reading.revision:
+                raise Overtaken(f"{zone.name} changed while the plan was made. It is made again from a new reading.")
         return store_request_plan(
             by=by,
             request_id=request_id,
             document=document,
-            revisions=revisions_of(request, document, zones),
+            revisions=revisions,
             digest=document_digest(request, number, document),
         )
+
+
+def _readings(
+    client: EdgeClient, zones: Sequence[Zone], keys: dict[str, str], *, since: datetime | None, until_s: float
+) -> dict[Zone, Observation]:
+    """Every zone, those read `since` as they are stored. Raises TakesLonger when time is up: the next try goes on."""
+    found: dict[Zone, Observation] = {}
+    for zone in zones:
+        reading = stored_reading(zone, keys, since=since) if since else None
+        if reading is None and since and time.monotonic() > until_s:
+            raise TakesLonger(f"{len(found)} of {len(zones)} zones are read. {GOES_ON}")
+        found[zone] = reading or _observe(client, zone, keys)
+    return found
+
+
+def _trial(
+    client: EdgeClient, request: CoverageRequest, zone: Zone, reading: Observation, until_s: float
+) -> Trial | None:
+    plan = diff(desired_with(zone, request), reading.zone, heal=False)
+    if time.monotonic() > until_s and tried_steps(plan):
+        return Trial(NOT_TRIED, "There was no time left to try it. It is tried before anything is sent.")
+    return trial_of(client, zone, reading.ruleset, plan)
 
 
 def _observe(client: EdgeClient, zone: Zone, keys: dict[str, str], tries: int = READ_TRIES) -> Observation:
@@ -166,12 +212,14 @@ def _observe(client: EdgeClient, zone: Zone, keys: dict[str, str], tries: int = 
             store_zone_failure(zone=zone, error=error.message)
         raise
     try:
-        store_observation(zone, observation, keys)
+        with transaction.atomic():
+            store_observation(zone, observation, keys)
+            # Storing what was new raised it.
+            return replace(observation, revision=revision_of(zone))
     except Overtaken:
         if tries == 1:
             raise
-        return _observe(client, zone, keys, tries - 1)
-    return observation
+    return _observe(client, zone, keys, tries - 1)
 
 
 def plan_waiting_requests(account_id: UUID) -> None:

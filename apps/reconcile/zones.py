@@ -52,6 +52,7 @@ from apps.reconcile.troubles import store_trouble
 from apps.reconcile.unanswered import gives_up
 from apps.reconcile.vanished import end_vanished
 from apps.reconcile.verifying import close_cut_off, still_verifying
+from apps.reconcile.write_refusals import forget_refusal, noting_refusals, refused_for_s, tell_refused
 
 log = structlog.get_logger(__name__)
 
@@ -92,7 +93,7 @@ def run_zone(zone_id: UUID) -> None:
 
 def _purpose(zone: Zone) -> Purpose:
     """What the run's calls are for: people's changes go before sweeps, and removals before all."""
-    if hold_on_zone(zone.pk):
+    if hold_on_zone(zone.pk) or refused_for_s(zone):
         return Purpose.SWEEP
     kinds = {request.kind for request in in_flight_requests(zone) if pending_in(zone, request)}
     if not kinds:
@@ -128,7 +129,12 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
         # A request that waits, for an override or for its CA, keeps nothing from being put back.
         admitted = _healing(zone, keys, observation)
     if admitted.plan is None:
+        forget_refusal(zone)
         settle(lease, next_in_s=_next_in_s(zone))
+        return
+    if again_in_s := refused_for_s(zone):
+        tell_refused(zone, admitted.requests)
+        settle(lease, next_in_s=min(_next_in_s(zone), again_in_s))
         return
     with writer_from(client) as writer:
         _send(writer, zone, lease, keys, admitted.plan, admitted, observation)
@@ -166,8 +172,10 @@ def _send(
         use_overrides(by=WORKER, overrides=admitted.overrides, change_id=stored.pk)
     begin_applying(by=WORKER, request_ids=[request.pk for request in requests])
     applier = Applier(client=client, zone=zone, lease=lease, keys=keys, observation=observation)
-    outcome = applier.run(stored, plan, tries)
+    with noting_refusals(client, zone):
+        outcome = applier.run(stored, plan, tries)
     if outcome is Outcome.APPLIED:
+        forget_refusal(zone)
         store_token_state(account=zone.account, kind=TokenKind.WRITE, works=True)
         store_observation(zone, applier.observed(), keys, applied=stored)
         settle(lease, next_in_s=0.0 if admitted.look_again else _next_in_s(zone))

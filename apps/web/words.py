@@ -138,6 +138,7 @@ ACTS = {
     "request:failed": "could not finish it",
     "request:retried": "tried it again",
     "request:superseded": "did not try it again: a later request decided it",
+    "request:waits_for_token": "holds it until the token may write there",
     "request:waits_for_override": "holds it until somebody lets a guard pass",
     "plan:undo_asked": "asked for this change to be undone",
     "guard:overridden": "let a guard pass",

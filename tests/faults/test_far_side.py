@@ -100,12 +100,14 @@ def test_r19_a_refused_token_stops_writes_is_told_once_and_replaced(
     driver.edge.change_token(token, **TOKENS[how])
     driver.approve(row)
     wait_for(lambda: told(driver, "account:token_refused", events), within_s=90, saying="it is told")
+    assert account(driver)["token_state"] == "broken"
     if not of_rules:
-        assert account(driver)["token_state"] == "broken"
         a_call = driver.seq()
         wait_for(lambda: driver.edge.requests(a_call), within_s=120, saying="it is tried again")
     else:
         a_sweep(driver, PASSING)
+        assert account(driver)["token_state"] == "broken", "although it reads"
+        assert "a token that may write" in driver.request(row)["state_reason"]
     refused = [call for call in writes(driver, since) if call["applied"] and "/rulesets" in call["path"]]
     assert refused == []
     assert driver.puts(zone, since) == [] or of_rules, "no list without a token that reads"

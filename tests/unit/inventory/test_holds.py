@@ -165,6 +165,23 @@ def test_outside_every_allow_window_nothing_goes(account: Account, zone: Zone) -
     assert (hold.until, "No end is in sight" in hold.sentence) == (None, True)
 
 
+@pytest.mark.parametrize(
+    ("effect", "utc"),
+    [
+        ("deny", ("2099-03-29T00:30", "2099-10-25T01:30")),
+        ("allow", ("2099-03-29T01:30", "2099-10-25T00:30")),
+    ],
+)
+def test_one_window_takes_the_careful_reading_where_the_clock_skips_or_repeats_an_hour(
+    account: Account, effect: str, utc: tuple[str, str]
+) -> None:
+    window = add_freeze_window(
+        by=SETUP, account_id=account.pk, name="Move", effect=effect, repeats="once", timezone="Europe/Berlin",
+        starts_at=datetime(2099, 3, 29, 2, 30), ends_at=datetime(2099, 10, 25, 2, 30),  # noqa: DTZ001
+    )  # fmt: skip
+    assert (window.starts_at, window.ends_at) == tuple(datetime.fromisoformat(f"{at}Z") for at in utc)
+
+
 def test_every_problem_of_a_window_is_named_at_once(account: Account, zone: Zone) -> None:
     def problems(**values: Any) -> set[str]:
         with pytest.raises(Invalid) as refused:

@@ -25,7 +25,9 @@ from apps.inventory.services import (
     store_account_failure,
     store_account_read,
     store_ca_write_refusal,
+    store_token_state,
     store_zone_failure,
+    store_zone_write_refusal,
 )
 from apps.outbox.models import OutboxEntry
 from tests.factories import SETUP, actor, make_account
@@ -108,6 +110,28 @@ def test_a_refusal_of_the_token_before_says_nothing_of_the_one_that_replaced_it(
     store_ca_write_refusal(account=account, at=timezone.now())
     assert Account.objects.get().ca_writes_refused_at == account.ca_writes_refused_at
     assert account.ca_writes_refused_at is not None
+
+
+def test_a_refusal_in_a_zone_is_the_tokens_until_it_is_replaced_or_the_zone_is_gone() -> None:
+    account = make_account()
+    zone, gone = account.zones.order_by("name")[:2]
+
+    def state() -> str:
+        account = Account.objects.get()
+        store_token_state(account=account, kind=TokenKind.WRITE, works=True)
+        return account.token_state
+
+    store_zone_write_refusal(zone=gone, at=timezone.now())
+    assert state() == "broken", "that it reads says nothing"
+    Zone.objects.filter(pk=gone.pk).update(vanished_at=timezone.now())
+    assert state() == "working"
+    store_zone_write_refusal(zone=zone, at=timezone.now())
+    assert state() == "broken"
+    replace_token(by=SETUP, account_id=account.pk, token="fresh")
+    assert state() == "working"
+    store_zone_write_refusal(zone=zone, at=timezone.now())
+    zone.refresh_from_db()
+    assert zone.writes_refused_at is None, "it was the token before"
 
 
 def test_the_mode_is_set_and_told() -> None:
