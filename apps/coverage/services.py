@@ -192,10 +192,11 @@ def _approve_or_outdate(
     mine = request.approvals.filter(approved_by=by.person, digest=digest, void_at=None).first()
     if mine is not None:
         return request, ""
-    # What is approved in the account stays as it is compared, until this approval is part of it.
+    comment, plan = free_text(comment, "comment"), _plan_to_approve(request, digest)
+    # What is approved in the account stays as it is compared, until this approval is part of it. Locked only for a
+    # request that waits: workers lock those that are being sent after the account.
     ca = CertificateAuthority.objects.select_for_update(no_key=True).get(pk=request.ca_id)
     Account.objects.select_for_update(no_key=True).get(pk=request.account_id)
-    comment, plan = free_text(comment, "comment"), _plan_to_approve(request, digest)
     if request.kind == Kind.COVER and (problem := validity_problem(ca)):
         words, code = problem
         raise Conflict(f"{words} Reject this request, and ask again with another CA.", code=code)

@@ -31,13 +31,14 @@ def refused_for_s(zone: Zone) -> float:
 
 
 @contextmanager
-def noting_refusals(client: EdgeClient, zone: Zone) -> Iterator[None]:
-    """Keep it when the token is refused as it writes. Of one that cannot read either, reading tells."""
+def noting_refusals(client: EdgeClient, zone: Zone, requests: Iterable[CoverageRequest]) -> Iterator[None]:
+    """Keep it, and tell the requests, when the token is refused as it writes. If it cannot read, reading tells."""
     try:
         yield
     except TOKEN_FAULTS:
         if client.last_call is not None and client.last_call.method != "GET":
             store_zone_write_refusal(zone=zone, at=database_now())
+            tell_refused(zone, requests)
         raise
 
 

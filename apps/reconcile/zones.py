@@ -172,7 +172,7 @@ def _send(
         use_overrides(by=WORKER, overrides=admitted.overrides, change_id=stored.pk)
     begin_applying(by=WORKER, request_ids=[request.pk for request in requests])
     applier = Applier(client=client, zone=zone, lease=lease, keys=keys, observation=observation)
-    with noting_refusals(client, zone):
+    with noting_refusals(client, zone, requests):
         outcome = applier.run(stored, plan, tries)
     if outcome is Outcome.APPLIED:
         forget_refusal(zone)

@@ -33,6 +33,7 @@ class Made:
 
     def __init__(self) -> None:
         self.audit: list[dict[str, Any]] = []
+        self.named: dict[str, list[str]] = {}
         self.calls: list[dict[str, Any]] = []
         self.restarts: list[float] = []
         self.lags: list[tuple[float, float, float]] = []
@@ -63,11 +64,13 @@ class Made:
     ) -> None:
         """Asked for and approved in one moment."""
         created = {"kind": kind, "ca": ca, "mode": mode}
+        self.named[number] = list(names)
         self.event("request:created", "request", number, created, second=second, hostnames=list(names))
         self.move("approved", number, second)
 
     def move(self, word: str, number: str, second: float, before: str = "approved") -> None:
-        self.event(f"request:{word}", "request", number, {}, second=second, before={"state": before})
+        names, before_it = self.named.get(number, []), {"state": before}
+        self.event(f"request:{word}", "request", number, {}, second=second, hostnames=names, before=before_it)
 
     def without(self, action: str) -> None:
         """The log as it were without some events, its chain whole."""
