@@ -28,7 +28,7 @@ from apps.coverage.selectors import (
 )
 from apps.coverage.services import approve_request
 from apps.coverage.states import OPEN
-from apps.errors import Invalid, NotFound, PortalError
+from apps.errors import Conflict, Invalid, NotFound, PortalError
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request, may_call_off
@@ -204,12 +204,19 @@ def review(request: HttpRequest, request_id: int) -> HttpResponse:
                 confirm=typed,
             )  # fmt: skip
             messages.success(request, f"{asked} is approved. {_what_next(request_by_id(request_id))}")
-    except Invalid as refused:
-        values = _detail(
-            request, asked, errors=refused.details, comment=comment, decision=decision, typed=_number(typed)
-        )
-        return render(request, "requests/detail.html", values, status=400)
+    except (Invalid, Conflict) as refused:
+        return _refused(request, request_id, refused, comment=comment, decision=decision, typed=_number(typed))
     return redirect("request", request_id=request_id)
+
+
+def _refused(request: HttpRequest, request_id: int, refused: Invalid | Conflict, **given: Any) -> HttpResponse:
+    """The page as the request is now, with why it was refused and what was given."""
+    if isinstance(refused, Invalid):
+        errors, status = refused.details, 400
+    else:
+        errors, status = {"progress": [refused.message]}, 409
+    values = _detail(request, request_by_id(request_id), errors=errors, **given)
+    return render(request, "requests/detail.html", values, status=status)
 
 
 def _number(text: str) -> str:
@@ -224,9 +231,8 @@ def override(request: HttpRequest, request_id: int) -> HttpResponse:
     digest, guard = request.POST.get("digest", ""), request.POST.get("guard", "")
     try:
         override_guard(by=actor_of(request), request_id=request_id, digest=digest, guard=guard, reason=reason)
-    except Invalid as refused:
-        values = _detail(request, asked, errors=refused.details, override_guard=guard)
-        return render(request, "requests/detail.html", values, status=400)
+    except (Invalid, Conflict) as refused:
+        return _refused(request, request_id, refused, override_guard=guard)
     messages.success(request, f"{asked} may pass this guard once. {_what_next(request_by_id(request_id))}")
     return redirect("request", request_id=request_id)
 
@@ -240,7 +246,10 @@ def _what_next(asked: CoverageRequest) -> str:
 
 @require_POST
 def withdraw_own(request: HttpRequest, request_id: int) -> HttpResponse:
-    withdraw(by=actor_of(request), request_id=request_id)
+    try:
+        withdraw(by=actor_of(request), request_id=request_id)
+    except Conflict as refused:
+        return _refused(request, request_id, refused)
     return redirect("request", request_id=request_id)
 
 
@@ -250,17 +259,20 @@ def cancel_approved(request: HttpRequest, request_id: int) -> HttpResponse:
     asked, reason = request_by_id(request_id), request.POST.get("cancel_reason", "")
     try:
         cancel(by=actor_of(request), request_id=request_id, reason=reason)
-    except Invalid as refused:
-        errors = {"cancel_reason": refused.details["reason"]}
-        values = _detail(request, asked, errors=errors, cancel_reason=reason)
-        return render(request, "requests/detail.html", values, status=400)
+    except (Invalid, Conflict) as refused:
+        if isinstance(refused, Invalid):
+            refused.details = {"cancel_reason": refused.details["reason"]}
+        return _refused(request, request_id, refused, cancel_reason=reason)
     messages.success(request, f"{asked} is cancelled. Nothing of it was sent.")
     return redirect("request", request_id=request_id)
 
 
 @require_POST
 def rebuild(request: HttpRequest, request_id: int) -> HttpResponse:
-    rebuild_plan(by=actor_of(request), request_id=request_id)
+    try:
+        rebuild_plan(by=actor_of(request), request_id=request_id)
+    except Conflict as refused:
+        return _refused(request, request_id, refused)
     return redirect("request", request_id=request_id)
 
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from apps.coverage.closing_services import reject_request
+from apps.coverage.progress_services import outdate_plan
 from apps.coverage.services import store_plan
 from apps.identity.models import Person
 from apps.identity.permissions import Role
@@ -98,3 +99,27 @@ def test_the_end_of_a_request_brings_what_became_of_its_hostnames(desk: Desk) ->
     html = page.get(polled, headers={"hx-target": "progress"}).content.decode()
     assert html.count('id="results" aria-labelledby="ck-h" hx-swap-oob="true"') == 1
     assert "hx-swap-oob" not in page.get(polled).content.decode()
+
+
+def test_an_approval_of_a_plan_that_is_out_of_date_shows_why_the_way_on_and_what_was_written(desk: Desk) -> None:
+    asked = desk.planned()
+    path, form = f"/requests/{asked.pk}/", {"decision": "approve", "digest": "d1", "comment": "Checked with Ann"}
+    outdate_plan(by=WORKER, plan_id=asked.plans.get().pk, reason="The edge list changed after this plan was built.")
+    answer = page_for(Role.ENGINEER).post(f"{path}review/", form)
+    html = answer.content.decode()
+    assert answer.status_code == 409
+    assert "The edge list changed after this plan was built. Rebuild the plan, then review it again." in html
+    assert f'action="{path}rebuild/"' in html
+    assert "Checked with Ann" in html
+    assert f'hx-get="{path}?' in html, "what the page polls can be read"
+
+
+@pytest.mark.parametrize("act", ["withdraw", "cancel", "rebuild"])
+def test_what_is_no_longer_possible_shows_the_request_as_it_is_now(desk: Desk, act: str) -> None:
+    asked = desk.planned()
+    reject_request(by=desk.engineer, request_id=asked.pk, comment="No")
+    page = page_for(Role.ENGINEER) if act == "cancel" else owner_of(desk)
+    answer = page.post(f"/requests/{asked.pk}/{act}/", {"cancel_reason": "Wrong"})
+    html = answer.content.decode()
+    assert answer.status_code == 409
+    assert 'role="alert"' in html and "Rejected" in html
