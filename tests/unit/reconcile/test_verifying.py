@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -19,10 +20,19 @@ from apps.reconcile.foreign import undoes_ours
 from apps.reconcile.models import Plan
 from apps.reconcile.removals import recent_removals
 from apps.reconcile.zones import run_zone
+from tests.sandbox_server import SandboxProcess
 from tests.unit.reconcile.conftest import World
 
 NAME, ZONE = "late.northwind.example", "northwind.example"
 PUT, POST = ("PUT", "hostname_associations"), ("POST", "/rules")
+
+
+@pytest.fixture
+def _edge_process() -> Iterator[SandboxProcess]:
+    """An edge of each test's own: rules that lag show what other tests left there a minute ago."""
+    with SandboxProcess() as edge:
+        edge.switch(rate_limit_on=False, rate_limit=1_000_000, quota=1000)
+        yield edge
 
 
 def approve(world: World, request: CoverageRequest) -> None:
