@@ -161,6 +161,7 @@ def test_r35_a_broker_whose_connections_break_again_and_again_is_consumed_from_a
         with portal.broker_proxy.down():
             if number % 4 == 0:
                 driver.approve(rows[number // 4])
+        # Long enough for some workers to be back, so that the next cut meets new connections and half-made ones.
         time.sleep(0.3)
     for row in rows:
         driver.done(row)

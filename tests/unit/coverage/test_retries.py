@@ -75,12 +75,18 @@ def test_a_later_request_on_its_way_speaks_for_the_hostname_until_it_is_given_up
     assert states(removal) == ["done"]
 
 
-def test_only_the_hostnames_that_nobody_decided_later_are_tried_again(desk: Desk) -> None:
+def removal_half_decided_later(desk: Desk) -> CoverageRequest:
+    """A failed removal of A and B, of which A was approved anew since."""
     desk.live(A)
     desk.live(B)
     removal = failed(desk, f"{A}, {B}", kind="uncover")
     desk.approved(A, mode="log")
     desk.read(A, B, enforced={A: "log", B: "block"})
+    return removal
+
+
+def test_only_the_hostnames_that_nobody_decided_later_are_tried_again(desk: Desk) -> None:
+    removal = removal_half_decided_later(desk)
     assert retried(desk, removal) == ["approved"]
     desired = desired_zone(desk.zone)
     assert desired.associations == {desk.ca.fingerprint: frozenset({A})}
@@ -92,11 +98,7 @@ def test_only_the_hostnames_that_nobody_decided_later_are_tried_again(desk: Desk
 
 
 def test_a_new_approval_decides_again_what_a_retry_left_to_others(desk: Desk) -> None:
-    desk.live(A)
-    desk.live(B)
-    removal = failed(desk, f"{A}, {B}", kind="uncover")
-    desk.approved(A, mode="log")
-    desk.read(A, B, enforced={A: "log", B: "block"})
+    removal = removal_half_decided_later(desk)
     retried(desk, removal)
     plan = current_plan(request_by_id(removal.pk))
     assert plan is not None
