@@ -259,9 +259,11 @@ def cancel_approved(request: HttpRequest, request_id: int) -> HttpResponse:
     asked, reason = request_by_id(request_id), request.POST.get("cancel_reason", "")
     try:
         cancel(by=actor_of(request), request_id=request_id, reason=reason)
-    except (Invalid, Conflict) as refused:
-        if isinstance(refused, Invalid):
-            refused.details = {"cancel_reason": refused.details["reason"]}
+    except Invalid as refused:
+        # The page has other boxes for a reason.
+        renamed = Invalid(refused.message, details={"cancel_reason": refused.details["reason"]})
+        return _refused(request, request_id, renamed, cancel_reason=reason)
+    except Conflict as refused:
         return _refused(request, request_id, refused, cancel_reason=reason)
     messages.success(request, f"{asked} is cancelled. Nothing of it was sent.")
     return redirect("request", request_id=request_id)
