@@ -9,7 +9,7 @@ from django.db.models import F, Q
 
 from apps.authorities.states import HOLDING, CaState
 from apps.identity.models import Person, Team
-from apps.inventory.models import Account
+from apps.inventory.models import Account, Zone
 
 
 class CertificateAuthority(models.Model):
@@ -44,6 +44,8 @@ class CertificateAuthority(models.Model):
     # lost, so nothing is sent a second time before a read had the time to show the first (INV-22, INV-23).
     write_sent_at = models.DateTimeField(null=True, blank=True)
     write_attempts = models.PositiveSmallIntegerField(default=0)
+    # Zones whose list of it was read empty for the deletion under way, which need not be read for it again.
+    empty_in = models.ManyToManyField(Zone, related_name="+")
     cloudflare_id = models.CharField(max_length=36, blank=True)
     uploaded_by = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="uploaded_cas")
     uploaded_by_label = models.CharField(max_length=200)

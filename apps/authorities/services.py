@@ -20,7 +20,7 @@ from apps.errors import Conflict, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
-from apps.inventory.models import Account
+from apps.inventory.models import Account, Zone
 from apps.outbox.clock import database_now
 from apps.outbox.services import mark_due
 from apps.pki.checks_validity import has_expired
@@ -197,6 +197,7 @@ def move_ca(
     if target == CaState.DELETED:
         ca.deleted_at = now
     ca.save(update_fields=[*STATE_FIELDS, "cloudflare_id", "live_at", "deleted_at"])
+    ca.empty_in.clear()
     after = {"state": ca.state, "cloudflare_id": ca.cloudflare_id, "why": why}
     _record(by, action, ca, reason=reason, before=before, after=after, details=details)
     return ca
@@ -215,11 +216,19 @@ def begin_write(*, by: Actor, ca_id: UUID) -> CertificateAuthority:
 
 @transaction.atomic
 def end_write(
-    *, by: Actor, ca_id: UUID, why: str, unknown: bool, attempted: bool = True, held_back: bool = False
+    *,
+    by: Actor,
+    ca_id: UUID,
+    why: str,
+    unknown: bool,
+    attempted: bool = True,
+    held_back: bool = False,
+    read_anew: bool = False,
 ) -> None:
     """The write brought no answer to go on with. `unknown`: it may have happened, so a read comes before the next.
 
     Not `attempted`: it says nothing of this CA, and counts as no attempt of it; `held_back` if it never went at all.
+    `read_anew`: what its lists were read to be for its deletion is not believed any more.
     """
     ca = _locked(ca_id)
     attempt = ca.write_attempts
@@ -228,9 +237,21 @@ def end_write(
         ca.write_sent_at = None
     if not attempted:
         ca.write_attempts -= 1
+    if read_anew:
+        ca.empty_in.clear()
     ca.save(update_fields=["state_reason", "write_sent_at", "write_attempts"])
     action = "ca:answer_lost" if unknown else "ca:write_held_back" if held_back else "ca:write_refused"
     _record(by, action, ca, details={"attempt": attempt, "why": why})
+
+
+def store_empty_list(ca: CertificateAuthority, zone: Zone) -> None:
+    """Keep that the CA's list in this zone was read empty for its deletion. What was decided shows in the end."""
+    ca.empty_in.add(zone)
+
+
+def store_lists_missing(ca: CertificateAuthority, why: str) -> None:
+    """Keep, for people, how many lists its deletion has still to read."""
+    CertificateAuthority.objects.filter(pk=ca.pk, state=CaState.DELETING).update(state_reason=why)
 
 
 @transaction.atomic

@@ -20,9 +20,10 @@ from apps.authorities.states import CaState
 from apps.cloudflare.certificates import Certificate
 from apps.cloudflare.client import Client
 from apps.cloudflare.errors import NotFoundAtEdge, Unauthorized
+from apps.cloudflare.records import PER_PAGE
 from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.errors import PortalError
-from apps.inventory.budget.gate import NotAnswering, Purpose
+from apps.inventory.budget.gate import NotAnswering, Purpose, budget_of
 from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, TokenKind, Zone
@@ -32,7 +33,7 @@ from apps.inventory.token_check import TOKEN, ScopeResult, check_token, store_sc
 from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, mark_due, park, postpone, settle
-from apps.reconcile.certificates import CaWriter
+from apps.reconcile.certificates import CaWriter, zones_to_read
 from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s, with_token, writer_from
 from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.observe import WORKER
@@ -43,6 +44,8 @@ from apps.reconcile.write_refusals import TRY_TOKEN_EVERY
 
 log = structlog.get_logger(__name__)
 
+# Of the portal's share of calls, reserved for each deletion: what sweeps leave alone is three times as much.
+DELETION_PART = 20
 CHECK_TOKEN_EVERY = timedelta(days=1)
 
 
@@ -88,9 +91,9 @@ def _handle(account: Account, lease: Lease, error: PortalError) -> None:
 
 
 def _purpose(account: Account) -> Purpose:
-    """Deletions before uploads, and both before sweeps."""
+    """People before sweeps; a deletion leaves something to changes of hostnames."""
     if _in_state(account, CaState.DELETING):
-        return Purpose.REMOVAL
+        return Purpose.CA_DELETION
     return Purpose.CHANGE if _in_state(account, CaState.QUEUED, CaState.PUSHING) else Purpose.SWEEP
 
 
@@ -98,13 +101,24 @@ def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> flo
     """Returns the seconds until another run is wanted, or None when nothing is left to do."""
     for kind in account.token_kinds:
         _check_token(client, account, kind)
-    client.gate.reserve(2)
+    client.gate.reserve(_calls_of_listing(account) + _calls_of_deletions(account))
     zones = client.zones.list(account.cloudflare_id)
     match(account, read_account(client, account, zones))
     if _is_held(account) or not check_history() or not _waiting(account):
         return None
     with writer_from(client) as writer:
         return _write_cas(writer, account, lease, zones)
+
+
+def _calls_of_listing(account: Account) -> int:
+    """Every page of zones as far as they are known, a last one that may be empty, and the certificates."""
+    return account.zones.filter(vanished_at=None).count() // PER_PAGE + 2
+
+
+def _calls_of_deletions(account: Account) -> int:
+    """So many that a run which is cut off has read some lists: otherwise it would list the account for nothing."""
+    few = budget_of(account).allowed // DELETION_PART + 2
+    return sum(min(len(zones_to_read(ca)) + 2, few) for ca in _in_state(account, CaState.DELETING))
 
 
 def _write_cas(client: EdgeClient, account: Account, lease: Lease, zones: tuple[ZoneRecord, ...]) -> float | None:

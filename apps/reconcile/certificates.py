@@ -7,6 +7,7 @@ the CA, so that a worker that takes over from a killed one waits too.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import slots_of
-from apps.authorities.services import begin_write, end_write, move_ca
+from apps.authorities.services import begin_write, end_write, move_ca, store_empty_list, store_lists_missing
 from apps.authorities.states import CaState
 from apps.cloudflare.certificates import Certificate
 from apps.cloudflare.errors import (
@@ -31,6 +32,7 @@ from apps.cloudflare.errors import (
     StillInUse,
     Unauthorized,
 )
+from apps.coverage.uses import at_edge_under
 from apps.errors import Conflict
 from apps.inventory.budget.gate import BudgetExhausted
 from apps.inventory.holds import hold_on_account
@@ -48,7 +50,11 @@ LOOK_AGAIN_S = 2.0
 PUSH_ATTEMPTS = 8
 # After its last list is emptied Cloudflare may refuse a deletion for 90 s, and a deletion takes as long to spread.
 DELETE_ATTEMPTS = 9
+# Of those refusals only some make every list be read anew, to find who uses it: that may be hundreds of calls.
+READ_ANEW_EVERY = 3
 DELETION_SPREADS = timedelta(seconds=90)
+# Of all deletions of a run: with the account's listing before it, and planning after it, a task's time is not passed.
+READ_FOR_S = 30.0
 # Reasons that concern the account or its token, not this CA: the whole run ends with them.
 OF_THE_ACCOUNT = (Unauthorized, PermissionMissing)
 # The call was not made, or certainly not obeyed: no attempt of this CA.
@@ -63,6 +69,7 @@ class CaWriter:
     account: Account
     lease: Lease
     refused: list[CertificateAuthority] = field(default_factory=list)
+    read_until_s: float = field(default_factory=lambda: time.monotonic() + READ_FOR_S)
 
     def upload(self, ca: CertificateAuthority) -> float | None:
         """Send one admitted CA. The account's list was read and matched just before."""
@@ -164,7 +171,10 @@ class CaWriter:
         if ca.write_attempts >= DELETE_ATTEMPTS:
             words = f"Cloudflare does not delete it, after {ca.write_attempts} tries. {ca.state_reason}"
             return _keep(ca, words.strip())
-        if left := self._still_named(ca):
+        left = self._still_named(ca)
+        if left is None:
+            return LOOK_AGAIN_S
+        if left:
             return _keep(ca, left)
         if not self._may_write():
             return LOOK_AGAIN_S
@@ -185,8 +195,10 @@ class CaWriter:
         except CloudflareError as error:
             if error.outcome != "unknown" and not error.retryable:
                 return _keep(ca, error.message)
-            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=error.outcome == "unknown")
-            return backoff_s(ca.write_attempts) if isinstance(error, StillInUse) else LOOK_AGAIN_S
+            in_use, unknown = isinstance(error, StillInUse), error.outcome == "unknown"
+            read_anew = in_use and ca.write_attempts % READ_ANEW_EVERY == 0
+            end_write(by=WORKER, ca_id=ca.pk, why=error.message, unknown=unknown, read_anew=read_anew)
+            return backoff_s(ca.write_attempts) if in_use else LOOK_AGAIN_S
         return self._deleted(ca) if self._is_gone(ca) else LOOK_AGAIN_S
 
     def _is_gone(self, ca: CertificateAuthority) -> bool:
@@ -201,14 +213,29 @@ class CaWriter:
             EdgeList.objects.filter(zone__account=self.account, ca_cloudflare_id=ca.cloudflare_id).delete()
             move_ca(by=WORKER, ca_id=ca.pk, target=CaState.DELETED, action="ca:deleted")
 
-    def _still_named(self, ca: CertificateAuthority) -> str:
-        """What at the edge still uses the CA, as a sentence; nothing when every zone's list is empty."""
-        for zone in Zone.objects.filter(account=self.account, vanished_at=None):
-            left = self.client.associations.read(zone.cloudflare_id, mtls_certificate_id=ca.cloudflare_id)
-            if left:
-                names = ", ".join(sorted(left)[:5])
-                return f"{len(left)} hostnames in {zone.name} still use it at the edge: {names}. Remove them first."
+    def _still_named(self, ca: CertificateAuthority) -> str | None:
+        """What at the edge still uses the CA, as a sentence; empty when every zone's list is; None when time ran out.
+
+        What was read is kept for the next run: neither the budget nor the time of one may do for a large account.
+        """
+        try:
+            for zone in zones_to_read(ca):
+                if time.monotonic() > self.read_until_s:
+                    return None
+                left = self.client.associations.read(zone.cloudflare_id, mtls_certificate_id=ca.cloudflare_id)
+                if left:
+                    return _named_words(zone, left)
+                store_empty_list(ca, zone)
+        finally:
+            self._tell_missing(ca)
         return ""
+
+    def _tell_missing(self, ca: CertificateAuthority) -> None:
+        zones = Zone.objects.filter(account=self.account, vanished_at=None)
+        if missing := zones.exclude(pk__in=ca.empty_in.values("pk")).count():
+            count = zones.count()
+            words = f"Its list is empty in {count - missing} of {count} zones; the others are read next."
+            store_lists_missing(ca, f"{words} The portal goes on by itself.")
 
     def _token_refused(self, ca: CertificateAuthority, error: CloudflareError) -> None:
         """Not the CA's fault, so no attempt of it; and no other is sent with a token that may not write."""
@@ -227,9 +254,29 @@ class CaWriter:
         return renew(self.lease, lease_s=settings.BYOCA_LEASE_S) and hold_on_account(self.account.pk) is None
 
 
+def zones_to_read(ca: CertificateAuthority) -> list[Zone]:
+    """Whose list of the CA its deletion has still to read, likely uses first.
+
+    One that was read empty for it is read again only when a sweep found something there.
+    """
+    named = {zone_id for zone_id, _ in at_edge_under(ca)}
+    read = ca.empty_in.exclude(pk__in=named).values("pk")
+    zones = Zone.objects.filter(account_id=ca.account_id, vanished_at=None).exclude(pk__in=read)
+    return sorted(zones, key=lambda zone: zone.pk not in named)
+
+
 def _may_still_show(ca: CertificateAuthority, within: timedelta) -> bool:
     """Whether a write, perhaps another worker's, left so short a time ago that reading on says more than writing."""
     return ca.write_sent_at is not None and database_now() - ca.write_sent_at < within
+
+
+def _named_words(zone: Zone, left: frozenset[str]) -> str:
+    names, one = ", ".join(sorted(left)[:5]), len(left) == 1
+    what = "1 hostname" if one else f"{len(left)} hostnames"
+    return (
+        f"{what} in {zone.name} still {'uses' if one else 'use'} it at the edge: {names}. "
+        f"Remove {'it' if one else 'them'} first."
+    )
 
 
 def _keep(ca: CertificateAuthority, why: str) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,106 +9,21 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from apps.audit.models import AuditEvent
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import slots_of
 from apps.authorities.services import admit_ca, delete_ca, retry_ca
 from apps.errors import Conflict
-from apps.identity.permissions import Role
 from apps.inventory.models import Account, EdgeCertificate, Zone
-from apps.inventory.services import add_account, replace_token, set_mode
+from apps.inventory.services import replace_token, set_mode
 from apps.outbox.models import OutboxEntry
-from apps.outbox.services import mark_due
 from apps.reconcile.accounts import run_account
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS
 from apps.reconcile.services import plan_waiting_requests, submit_request
 from tests.certs import make_ca as make_certificate
-from tests.edge_proxy import EdgeProxy, Spoil
-from tests.factories import SETUP, actor
-from tests.sandbox_server import SandboxProcess
+from tests.factories import SETUP
+from tests.integration.account_desk import CERTIFICATES, Desk, actions, state, without
 
 pytestmark = pytest.mark.django_db
-CERTIFICATES = "/mtls_certificates"
-
-
-class Desk:
-    """One account whose edge is the stand-in behind a proxy, and an engineer."""
-
-    def __init__(self, edge: SandboxProcess, proxy: EdgeProxy) -> None:
-        self.edge, self.proxy = edge, proxy
-        self.account = add_account(
-            by=SETUP, name="Production", cloudflare_id=edge.account_id, token=edge.token, mode="read_write"
-        )
-        # The token is known to do: the calls that try it are not what these tests count and spoil.
-        Account.objects.filter(pk=self.account.pk).update(
-            base_url=proxy.base_url, call_limit=1_000_000, scope_checked_at=timezone.now()
-        )
-        self.engineer = actor(Role.ENGINEER)
-
-    def admit(self, name: str = "Partners", **more: Any) -> CertificateAuthority:
-        pem = make_certificate(name).pem
-        return admit_ca(by=self.engineer, account=self.account, name=name, data=pem, **more)
-
-    def run(self, *, well: bool = True) -> None:
-        """`well`: the run is to end without an error of the account, so that a test sees what it means to see."""
-        mark_due(kind="account", subject_id=self.account.pk)
-        run_account(self.account.pk)
-        assert (Account.objects.get().last_error == "") is well, Account.objects.get().last_error
-
-    def run_later(self, ca: CertificateAuthority, seconds: float = 100) -> None:
-        """Another run, as if the last write of this CA had left so long ago."""
-        sent_at = timezone.now() - timedelta(seconds=seconds)
-        CertificateAuthority.objects.filter(pk=ca.pk).exclude(write_sent_at=None).update(write_sent_at=sent_at)
-        self.run()
-
-    def arrived(self, **more: Any) -> CertificateAuthority:
-        ca = self.admit(**more)
-        self.run()
-        assert state(ca) == "live"
-        return ca
-
-    def uploads(self) -> list[dict[str, Any]]:
-        """POSTs that reached the stand-in."""
-        return [r for r in self.edge.requests() if r["method"] == "POST" and CERTIFICATES in r["path"]]
-
-    def at_edge(self, ca: CertificateAuthority) -> list[dict[str, Any]]:
-        return [row for row in self.edge.state()["certificates"] if row.get("name") == ca.name]
-
-
-@pytest.fixture
-def desk() -> Iterator[Desk]:
-    with SandboxProcess() as edge, EdgeProxy(edge.origin) as proxy:
-        # Many runs in one moment: no sweep of them is to be held back by the budget, which has tests of its own.
-        edge.switch(rate_limit_on=False, rate_limit=1_000_000)
-        yield Desk(edge, proxy)
-
-
-def state(ca: CertificateAuthority) -> str:
-    ca.refresh_from_db()
-    return ca.state
-
-
-def actions(ca: CertificateAuthority) -> list[str]:
-    events = AuditEvent.objects.filter(subject_id=str(ca.pk)).order_by("seq")
-    return [event.action for event in events]
-
-
-def listing(change_rows: Callable[[list[dict[str, Any]]], list[dict[str, Any]]]) -> Spoil:
-    """A change of the account's list that leaves answers about one certificate alone."""
-
-    def change(document: dict[str, Any]) -> dict[str, Any]:
-        if isinstance(document["result"], list):
-            rows = change_rows(document["result"])
-            counts = {"count": len(rows), "total_count": len(rows)}
-            document |= {"result": rows, "result_info": {**document["result_info"], **counts}}
-        return document
-
-    return change
-
-
-def without(name: str) -> Spoil:
-    """A listing that lacks the rows of this name."""
-    return listing(lambda rows: [row for row in rows if row.get("name") != name])
 
 
 def test_an_admitted_ca_arrives_and_is_told_in_order(desk: Desk) -> None:
@@ -388,75 +301,6 @@ def test_no_plan_is_built_while_the_lists_of_a_new_ca_cannot_be_read(desk: Desk)
     assert zone["lists"][0]["adds"] == ["api.northwind.example"]
 
 
-def deleting(desk: Desk) -> CertificateAuthority:
-    ca = desk.arrived()
-    return delete_ca(by=desk.engineer, ca_id=ca.pk, reason="Retired")
-
-
-def test_a_deletion_reads_every_list_deletes_once_and_sees_it_gone(desk: Desk) -> None:
-    ca = deleting(desk)
-    desk.run()
-    assert (state(ca), desk.at_edge(ca)) == ("deleted", [])
-    assert actions(ca)[-3:] == ["ca:deletion_requested", "ca:deletion_sent", "ca:deleted"]
-    assert desk.proxy.count("GET", "hostname_associations") == Zone.objects.count()
-
-
-@pytest.mark.parametrize("applied", [True, False])
-def test_a_lost_answer_to_a_deletion_is_resolved_by_reading(desk: Desk, applied: bool) -> None:
-    ca = deleting(desk)
-    (desk.proxy.lose_answer if applied else desk.proxy.lose_request)("DELETE", CERTIFICATES)
-    desk.run()
-    desk.run()
-    assert desk.proxy.count("DELETE", CERTIFICATES) == 1
-    assert state(ca) == ("deleted" if applied else "deleting")
-    desk.run_later(ca)
-    assert (state(ca), desk.at_edge(ca)) == ("deleted", [])
-
-
-def test_a_deletion_that_spreads_slowly_is_waited_for_without_a_second_one(desk: Desk) -> None:
-    ca = deleting(desk)
-    row = next(r for r in desk.edge.state()["certificates"] if r["id"] == ca.cloudflare_id)
-    shown = json.dumps({"success": True, "errors": [], "messages": [], "result": {**row, "certificates": ca.pem}})
-    desk.proxy.answer("GET", f"{CERTIFICATES}/{ca.cloudflare_id}", 200, shown.encode(), times=-1)
-    for _ in range(PARK_AFTER_ATTEMPTS * 2 + 3):
-        desk.run()
-    assert (state(ca), desk.proxy.count("DELETE", CERTIFICATES)) == ("deleting", 1)
-    assert slots_of(desk.account).used == 2, "its slot is not free before it is gone"
-    assert OutboxEntry.objects.get(kind="account").parked_at is None
-    desk.proxy.clear()
-    desk.run()
-    assert (state(ca), slots_of(desk.account).used) == ("deleted", 1)
-
-
-def test_a_listing_that_still_names_a_deleted_ca_does_not_bring_it_back(desk: Desk) -> None:
-    ca = deleting(desk)
-    ghost = next(r for r in desk.edge.state()["certificates"] if r["id"] == ca.cloudflare_id) | {"certificates": ca.pem}
-    desk.proxy.change("GET", CERTIFICATES, listing(lambda rows: [*(r for r in rows if r["id"] != ghost["id"]), ghost]))
-    desk.run()
-    desk.run()
-    assert state(ca) == "deleted"
-    assert [holder.label for holder in slots_of(desk.account).holders] == ["Legacy Partners Root 2023"]
-
-
-def test_a_deletion_that_cloudflare_refuses_for_good_is_parked_with_its_reason(desk: Desk) -> None:
-    ca = deleting(desk)
-    busy = b'{"success": false, "errors": [{"code": 1473, "message": "Certificate is in use by one or more services"}]}'
-    desk.proxy.answer("DELETE", CERTIFICATES, 400, busy, times=-1)
-    for _ in range(12):
-        desk.run()
-    assert (state(ca), desk.proxy.count("DELETE", CERTIFICATES)) == ("live", 9)
-    assert "after 9 tries" in ca.state_reason
-    assert "still in use" in ca.state_reason
-
-
-def test_hostnames_that_others_put_on_a_ca_stop_its_deletion(desk: Desk) -> None:
-    ca = deleting(desk)
-    desk.edge.edit("northwind.example", ca.cloudflare_id, ["theirs.northwind.example"])
-    desk.run()
-    assert (state(ca), desk.proxy.count("DELETE", CERTIFICATES)) == ("live", 0)
-    assert "theirs.northwind.example" in ca.state_reason
-
-
 def test_an_edge_that_is_down_for_long_is_read_again_by_itself(desk: Desk) -> None:
     ca = desk.admit()
     desk.edge.switch(down=True)
@@ -469,3 +313,10 @@ def test_an_edge_that_is_down_for_long_is_read_again_by_itself(desk: Desk) -> No
     OutboxEntry.objects.filter(kind="account").update(due_at=timezone.now() - timedelta(minutes=1))
     run_account(desk.account.pk)
     assert (state(ca), Account.objects.get().failing_since) == ("live", None)
+
+
+def test_an_account_of_more_pages_than_one_moment_allows_is_listed(desk: Desk) -> None:
+    Account.objects.update(call_limit=60, call_share_percent=100)
+    desk.edge.seed(*[f"page{number:03}.example" for number in range(130)])
+    desk.run()
+    assert Zone.objects.count() > 130

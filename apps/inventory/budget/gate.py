@@ -31,7 +31,8 @@ log = structlog.get_logger(__name__)
 
 # What the far side has left is written down only once it gets short: above this part of its quota nobody looks.
 SHORT = 0.25
-# A sweep of one moment may take this many times the average, so that a restart's backlog is spread over minutes.
+# Sweeps that begin in one moment may take this many times the average, so that a restart's backlog is spread over
+# minutes. One that has begun goes on: its calls would be lost, and a listing of many pages would never end.
 SWEEP_BURST = 4
 
 
@@ -40,6 +41,8 @@ class Purpose(Enum):
 
     REMOVAL = (0.0, 0.0)
     CHANGE = (0.05, 0.0)
+    # Reads a list in every zone, which may be all of the budget: what is approved does not wait for it.
+    CA_DELETION = (0.15, 0.0)
     SWEEP = (0.3, 0.1)
 
     def __init__(self, kept_for_others: float, far_floor: float) -> None:
@@ -79,6 +82,7 @@ class BudgetGate:
         self._share = account.call_share_percent / 100
         self._published: int | None = None
         self._reserved = 0
+        self._begun = False
         self._unwell = False
         self._trial = False
 
@@ -151,9 +155,9 @@ class BudgetGate:
     def _take(self, calls: int, allowed: Allowed) -> None:
         counter = redis_counter()
         burst = max(allowed.purpose * SWEEP_BURST // SLOTS, 1)
-        sweep = self.purpose is Purpose.SWEEP
+        begins = self.purpose is Purpose.SWEEP and not self._begun
         floor = int((self._published or self._limit) * self.purpose.far_floor)
-        ask = Ask(calls, allowed.purpose, burst if sweep else allowed.purpose, floor)
+        ask = Ask(calls, allowed.purpose, burst if begins else allowed.purpose, floor)
         try:
             wait_s = counter.take(self.token_hash, ask) if counter else database_counter.take(self.token_hash, ask)
         except RedisSilent:
@@ -163,6 +167,7 @@ class BudgetGate:
         if wait_s > 0:
             _, now = database_counter.budget_row(self.token_hash)
             raise _exhausted("The portal's share of Cloudflare's request limit is used up for now.", now, wait_s)
+        self._begun = True
 
     def _note(self, told: Told) -> None:
         """Both counters are told: whoever falls back on the database must not believe that nothing is short."""
