@@ -52,7 +52,7 @@ class TakesLonger(EdgeFault):
 
 
 READ_TRIES = 3
-# A first plan is made from what was read since the request was made, and this long ago at most.
+# A plan is made from what was read since it was wanted, and this long ago at most.
 REUSED_FOR = timedelta(hours=1)
 # With the account's own run before it, and the last zone's reading after it, this stays below a task's time limit.
 PLAN_FOR_S = 30.0
@@ -156,7 +156,7 @@ def plan_request(
     if request.ca.state == CaState.LIVE and request.ca.fingerprint not in keys:
         # Without its list the plan would say that nothing is sent.
         raise EdgeFault(f"Cloudflare does not list {request.ca.name} yet. The plan is built as soon as it does.")
-    since = max(request.created_at, timezone.now() - REUSED_FOR) if first_only else None
+    since = _reused_since(request, first_only=first_only)
     until_s = time.monotonic() + PLAN_FOR_S
     with client_for(request.account, deadline_s=deadline_s, purpose=Purpose.CHANGE) as client:
         readings = _readings(client, zones, keys, since=since, until_s=until_s)
@@ -179,6 +179,19 @@ def plan_request(
             revisions=revisions,
             digest=document_digest(request, number, document),
         )
+
+
+def _reused_since(request: CoverageRequest, *, first_only: bool) -> datetime | None:
+    """Zones that were read since then are not read again for the plan; None reads all of them anew.
+
+    Whoever asks for another plan while there is a good one wants to see the edge of this moment.
+    """
+    if first_only:
+        wanted_at = request.created_at
+    else:
+        last = request.plans.latest("number") if request.state == RequestState.STALE else None
+        wanted_at = last.outdated_at if last else None
+    return max(wanted_at, timezone.now() - REUSED_FOR) if wanted_at else None
 
 
 def _readings(
@@ -230,15 +243,22 @@ def plan_waiting_requests(account_id: UUID) -> None:
             return
 
 
-def rebuild_plan(*, by: Actor, request_id: int) -> RequestPlan:
-    """Make a new plan from a fresh read. Approvals of the old one end. Raises Conflict when decided."""
+def rebuild_plan(*, by: Actor, request_id: int) -> CoverageRequest:
+    """Make a new plan from a fresh read. Approvals of the old one end.
+
+    A request without any plan is tried as a worker does: it keeps the reason why there is none. Raises Conflict when
+    decided; EdgeFault or Unsafe when there is no other plan than the old one, with which the request stays as it was.
+    """
     request = request_by_id(request_id)
     mine = by.person is not None and by.person.pk == request.requested_by_id
     if not mine:
         by.require(Permission.REQUEST_APPROVE)
     if request.state not in {RequestState.STALE, RequestState.WAITING, RequestState.PLANNING}:
         raise Conflict(f"{request} is decided, so its plan stays as it is.", code="decided")
-    return plan_request(request_id, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S)
+    if request.state == RequestState.PLANNING:
+        return planned(request, by)
+    plan_request(request_id, by=by, deadline_s=settings.BYOCA_PREVIEW_DEADLINE_S)
+    return request_by_id(request_id)
 
 
 def withdraw(*, by: Actor, request_id: int) -> CoverageRequest:

@@ -27,13 +27,14 @@ from apps.coverage.selectors import (
     requests_waiting_for,
 )
 from apps.coverage.services import approve_request
-from apps.coverage.states import OPEN
-from apps.errors import Conflict, Invalid, NotFound, PortalError
+from apps.coverage.states import OPEN, RequestState
+from apps.errors import Conflict, EdgeFault, Invalid, NotFound, PortalError, Unsafe
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request, may_call_off
 from apps.reconcile.services import cancel, rebuild_plan, submit_request, withdraw
 from apps.web.context import actor_of
+from apps.web.errors import STATUS
 from apps.web.radius import radius_of
 from apps.web.views.base import account_of, page_of
 
@@ -209,12 +210,17 @@ def review(request: HttpRequest, request_id: int) -> HttpResponse:
     return redirect("request", request_id=request_id)
 
 
-def _refused(request: HttpRequest, request_id: int, refused: Invalid | Conflict, **given: Any) -> HttpResponse:
+def _refused(
+    request: HttpRequest, request_id: int, refused: Invalid | Conflict | EdgeFault | Unsafe, **given: Any
+) -> HttpResponse:
     """The page as the request is now, with why it was refused and what was given."""
     if isinstance(refused, Invalid):
         errors, status = refused.details, 400
     else:
-        errors, status = {"progress": [refused.message]}, 409
+        words = refused.message
+        if not isinstance(refused, Conflict):
+            words += f" No new plan was made. {request_by_id(request_id)} is as it was: rebuild its plan later."
+        errors, status = {"progress": [words]}, STATUS[refused.category]
     values = _detail(request, request_by_id(request_id), errors=errors, **given)
     return render(request, "requests/detail.html", values, status=status)
 
@@ -272,9 +278,11 @@ def cancel_approved(request: HttpRequest, request_id: int) -> HttpResponse:
 @require_POST
 def rebuild(request: HttpRequest, request_id: int) -> HttpResponse:
     try:
-        rebuild_plan(by=actor_of(request), request_id=request_id)
-    except Conflict as refused:
+        asked = rebuild_plan(by=actor_of(request), request_id=request_id)
+    except (Conflict, EdgeFault, Unsafe) as refused:
         return _refused(request, request_id, refused)
+    if asked.state == RequestState.PLANNING:
+        messages.warning(request, f"It was tried again, and {asked} has no plan yet. {asked.state_reason}")
     return redirect("request", request_id=request_id)
 
 

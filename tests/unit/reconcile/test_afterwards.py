@@ -76,7 +76,8 @@ def test_of_two_removals_that_each_keep_the_other_ca_one_is_planned_anew(world: 
     assert f"{NAME} would lose its check and would be in verify instead of block." in why
     world.run()
     assert is_on(world, second) and is_blocked(world)
-    plan = rebuild_plan(by=world.owner, request_id=two.pk)
+    plan = current_plan(rebuild_plan(by=world.owner, request_id=two.pk))
+    assert plan is not None
     assert plan.document["loses_check"] == [NAME]
     assert world.approve(two).state == "done"
     assert not is_on(world, second) and not is_blocked(world)

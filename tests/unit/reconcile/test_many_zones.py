@@ -9,13 +9,14 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
-from apps.coverage.models import CoverageRequest
+from apps.coverage.models import CoverageRequest, RequestPlan
 from apps.coverage.selectors import current_plan, request_by_id
 from apps.coverage.services import create_request
+from apps.errors import EdgeFault
 from apps.inventory.models import EdgeList, Zone
 from apps.reconcile import services
 from apps.reconcile.models import Plan
-from apps.reconcile.services import plan_waiting_requests
+from apps.reconcile.services import plan_waiting_requests, rebuild_plan
 from tests.unit.reconcile.conftest import World
 
 FIRST, SECOND = "northwind-pay.example", "northwind.example"
@@ -141,3 +142,40 @@ def test_a_run_that_is_cut_off_for_its_length_puts_the_request_off(
     waits = request_by_id(request.pk)
     assert (waits.state, waits.plan_next_at is not None) == ("planning", True)
     assert "goes on by itself" in waits.state_reason
+
+
+def test_a_rebuild_that_was_cut_off_goes_on_from_what_was_read_since_the_old_plan_went_out_of_date(
+    world: World,
+) -> None:
+    ca = world.upload("Rebuilt")
+    request = world.ask(ca, *NAMES)
+    world.edge.edit(SECOND, ca.cloudflare_id, [f"foreign.{SECOND}"])
+    world.sweep()
+    assert request_by_id(request.pk).state == "stale"
+    RequestPlan.objects.update(outdated_at=timezone.now())
+    fault = {"fault": "status", "status": 503}
+    world.edge.faults({"match": {"zone": SECOND, "method": "GET", "times": None}, "do": fault})
+    with pytest.raises(EdgeFault):
+        rebuild_plan(by=world.owner, request_id=request.pk)
+    world.edge.clear_faults()
+    since = world.edge.last_seq()
+    plan = current_plan(rebuild_plan(by=world.owner, request_id=request.pk))
+    assert plan is not None
+    zones = {row["zone"]: row["lists"][0]["before"] for row in plan.document["zones"]}
+    assert (zones, read(world, since)) == ({FIRST: [], SECOND: [f"foreign.{SECOND}"]}, {SECOND})
+
+
+def test_another_plan_beside_a_good_one_is_made_from_the_edge_of_this_moment(world: World) -> None:
+    request = world.ask(world.upload("Anew"), *NAMES)
+    since = world.edge.last_seq()
+    rebuild_plan(by=world.owner, request_id=request.pk)
+    assert read(world, since) == {FIRST, SECOND}
+
+
+def test_trying_again_what_has_no_plan_goes_on_and_keeps_why_there_is_none(world: World) -> None:
+    request, since = planned_after_a_try_that_read_one_zone(world, world.upload("Try now"))
+    world.edge.fault("status", {"zone": SECOND, "method": "GET"}, status=503)
+    asked = rebuild_plan(by=world.owner, request_id=request.pk)
+    assert (asked.state, "fault (503)" in asked.state_reason) == ("planning", True)
+    asked = rebuild_plan(by=world.owner, request_id=request.pk)
+    assert (asked.state, read(world, since)) == ("waiting", {SECOND})

@@ -136,8 +136,9 @@ def test_a_plan_that_stands_already_is_not_replaced_by_a_late_first_one(world: W
 def test_a_plan_is_rebuilt_by_its_requester_or_a_reviewer_until_it_is_decided(world: World) -> None:
     ca = world.upload("Rebuilt")
     request = world.ask(ca, "api.northwind.example")
-    assert rebuild_plan(by=world.owner, request_id=request.pk).number == 2
-    assert rebuild_plan(by=world.engineer, request_id=request.pk).number == 3
+    for number, person in ((2, world.owner), (3, world.engineer)):
+        rebuild_plan(by=person, request_id=request.pk)
+        assert RequestPlan.objects.filter(request=request).latest("number").number == number
     with pytest.raises(Forbidden):
         rebuild_plan(by=actor(Role.AUDITOR), request_id=request.pk)
     reject_request(by=world.engineer, request_id=request.pk, comment="Not now")
