@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models import Count, Prefetch, QuerySet
 
+from apps.authorities.models import CertificateAuthority
 from apps.coverage.approved import mode_after
 from apps.coverage.models import (
     Approval,
@@ -115,6 +116,23 @@ def may_approve(actor: Actor, request: CoverageRequest) -> tuple[bool, str]:
     if request.state != RequestState.WAITING:
         return False, "This request is decided."
     return True, ""
+
+
+def obstacle(request: CoverageRequest, ca: CertificateAuthority) -> tuple[str, str] | None:
+    """Why nothing of an undecided request can be sent any more: a sentence and a code.
+
+    `ca` is the request's, as it is at this moment.
+    """
+    if request.kind == Kind.COVER and (problem := validity_problem(ca)):
+        words, code = problem
+        return f"{words} Reject this request, and ask again with another CA.", code
+    pending = request.hostnames.filter(result=RequestHostname.Result.PENDING, zone__vanished_at__isnull=False)
+    gone = sorted(set(pending.values_list("zone__name", flat=True)))
+    if gone and request.kind != Kind.ISSUERS:
+        again = "" if request.kind == Kind.UNCOVER else ", and ask again when the zone is back"
+        words = f"Cloudflare no longer lists {', '.join(gone)}, so nothing can be sent there"
+        return f"{words}. Its hostnames hold no CA any more. Reject this request{again}.", "zone_gone"
+    return None
 
 
 def associations_in(account: Account) -> QuerySet[Association]:

@@ -28,10 +28,10 @@ from apps.coverage.models import (
 )
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
 from apps.coverage.progress_services import outdate_plan
-from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, types_the_number
+from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, obstacle, types_the_number
 from apps.coverage.states import RequestState
 from apps.coverage.uses import uses_of
-from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess, validity_problem
+from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import Team
@@ -197,9 +197,9 @@ def _approve_or_outdate(
     # request that waits: workers lock those that are being sent after the account.
     ca = CertificateAuthority.objects.select_for_update(no_key=True).get(pk=request.ca_id)
     Account.objects.select_for_update(no_key=True).get(pk=request.account_id)
-    if request.kind == Kind.COVER and (problem := validity_problem(ca)):
-        words, code = problem
-        raise Conflict(f"{words} Reject this request, and ask again with another CA.", code=code)
+    if found := obstacle(request, ca):
+        words, code = found
+        raise Conflict(words, code=code)
     if moved := no_longer_so(request, plan):
         outdate_plan(by=by, plan_id=plan.pk, reason=moved)
         return request, moved

@@ -188,7 +188,8 @@ def _warnings(
     blocked = [e for e in effects if e["operation"] == "enforce" and e["mode"] == "block"]
     if blocked:
         warnings.append(
-            f"{len(blocked)} hostnames start refusing clients without a certificate. "
+            f"{len(blocked)} hostname{' starts' if len(blocked) == 1 else 's start'} refusing clients without a "
+            "certificate. "
             "Not sure that every client is ready? Choose log first."
         )
     if any(not rule["pinned"] and rule["after"] for zone in zones for rule in zone["rules"]):

@@ -51,7 +51,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class RuleCell:
-    """The enforcement rule as read: enforced, logging, paused, no_rule, queued or altered."""
+    """The enforcement rule as read: enforced, logging, paused, no_rule, queued, altered or zone_gone."""
 
     state: str
     pinned: bool | None = None
@@ -147,7 +147,8 @@ def _gone_row(
     row = _row(zone, hostname, cols, _Edge(), approved, mode, {})
     cells = [replace(cell, state="zone_gone") if cell.state != "none" else cell for cell in row.cells]
     words = f"Cloudflare no longer lists {zone.name} in {zone.account}, as of {zone.vanished_at:%d %b %Y}."
-    return replace(row, answer="unknown", sentence=words, cells=tuple(cells), read_at=zone.read_at)
+    rule = RuleCell("zone_gone") if row.rule.state != "no_rule" else row.rule
+    return replace(row, answer="unknown", sentence=words, cells=tuple(cells), rule=rule, read_at=zone.read_at)
 
 
 def _of(zone: Zone | None, rows: QuerySet[Any]) -> QuerySet[Any]:

@@ -29,6 +29,7 @@ RULES = {
     "no_rule": ("No rule", "shieldoff", "warn"),
     "queued": ("Queued", "queued", "neu"),
     "altered": ("Altered", "missing", "warn"),
+    "zone_gone": ("Zone gone", "unknown", "neu"),
 }
 REQUESTS = {
     "planning": ("Planning", "queued", "neu"),

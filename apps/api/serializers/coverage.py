@@ -38,7 +38,7 @@ class AssociationQuerySerializer(AccountQuerySerializer):
 class RuleSerializer(serializers.Serializer[Any]):
     """The enforcement rule. `pinned` is null where there is no rule to pin."""
 
-    state = serializers.CharField(help_text="enforced, logging, paused, no_rule, queued or altered")
+    state = serializers.CharField(help_text="enforced, logging, paused, no_rule, queued, altered or zone_gone")
     pinned = serializers.BooleanField(allow_null=True)
     detail = serializers.CharField(allow_blank=True)
 

@@ -21,13 +21,14 @@ from apps.coverage.selectors import (
     current_plan,
     guards_of,
     may_approve,
+    obstacle,
     request_by_id,
     requests_by,
     requests_in,
     requests_waiting_for,
 )
 from apps.coverage.services import approve_request
-from apps.coverage.states import OPEN, RequestState
+from apps.coverage.states import OPEN, UNDECIDED, RequestState
 from apps.errors import Conflict, EdgeFault, Invalid, NotFound, PortalError, Unsafe
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
@@ -169,7 +170,8 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "why_not": why_not,
         "call_off": may_call_off(actor, asked),
         "mine": actor.person is not None and actor.person.pk == asked.requested_by_id,
-        "undecided": asked.state in {"planning", "waiting", "stale"},
+        "undecided": asked.state in UNDECIDED,
+        "obstacle": found[0] if asked.state in UNDECIDED and (found := obstacle(asked, asked.ca)) else "",
         "confirm": confirmation_of(plan) if plan else None,
         "guards": guards,
         "big": any(row["overridable"] for row in guards),

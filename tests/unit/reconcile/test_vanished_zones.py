@@ -93,8 +93,8 @@ def test_a_zone_that_comes_back_works_again(world: World) -> None:
     assert plan is not None
     zone = world.zone(STAYS)
     open_plan = Plan.objects.create(number=1, zone=zone, state="applying", digest="", base="", document={})
-    Zone.objects.filter(pk=zone.pk).update(vanished_at=timezone.now())
     approve_request(by=world.engineer, request_id=request.pk, digest=plan.digest)
+    Zone.objects.filter(pk=zone.pk).update(vanished_at=timezone.now())
     run_zone(zone.pk)
     asked = request_by_id(request.pk)
     assert asked.state == "failed"

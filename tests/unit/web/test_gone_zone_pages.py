@@ -61,3 +61,34 @@ def test_the_overview_counts_what_waits_for_a_person_and_the_account_says_why(de
     html = page.get("/accounts/").content.decode()
     assert "The account is no longer read" in html
     assert "stopped in the middle of this account too often" in html
+
+
+def test_what_waits_for_an_approval_in_a_zone_that_is_gone_is_not_approved_and_says_so(desk: Desk) -> None:
+    cover, page = desk.planned(), page_for(Role.ENGINEER)
+    path, words = f"/requests/{cover.pk}/", "Cloudflare no longer lists pay.example, so nothing can be sent there."
+    assert words not in page.get(path).content.decode()
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    shown = page.get(path).content.decode()
+    assert "This cannot be approved any more" in shown and f"{words} Its hostnames hold no CA any more." in shown
+    answer = page.post(f"{path}review/", {"decision": "approve", "digest": "d1", "comment": "Checked"})
+    cover.refresh_from_db()
+    assert (answer.status_code, cover.state) == (409, "waiting")
+    assert words in answer.content.decode()
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=None)
+    assert desk.approve(cover).state == "approved", "the zone came back"
+    assert "This cannot be approved" not in page.get(path).content.decode()
+
+
+def test_a_removal_in_a_zone_that_is_gone_is_not_asked_for_again(desk: Desk) -> None:
+    desk.live(mode="verify")
+    removal = desk.planned(kind="uncover", mode="verify")
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    shown = page_for(Role.ENGINEER).get(f"/requests/{removal.pk}/").content.decode()
+    assert "Reject this request." in shown
+    assert "ask again" not in shown
+
+
+def test_the_rule_of_a_hostname_in_a_zone_that_is_gone_is_not_called_altered(desk: Desk) -> None:
+    desk.live()
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    assert "Altered" not in page_for(Role.ENGINEER).get("/hostnames/api.pay.example/").content.decode()
