@@ -60,15 +60,18 @@ def break_glass_by_id(break_glass_id: int) -> BreakGlass:
 def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, minutes: int = 60) -> BreakGlass:
     """Let one blocked hostname go to log for `minutes`.
 
-    Raises Forbidden without the role, Invalid with every problem, Conflict when it lasts already.
+    Raises Forbidden without the role, Invalid with every problem, Conflict when it lasts already, or when an approved
+    request is about to let every client through.
     """
     by.require(Permission.BREAK_GLASS)
     if by.person is None:
         raise Forbidden("Only a person may break the glass.", code=Permission.BREAK_GLASS.value)
     Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     name = hostname.strip().lower().removesuffix(".")
-    rule = Enforcement.objects.select_related("zone").filter(zone__account=account, hostname=name).first()
-    covered = Association.objects.filter(zone__account=account, hostname=name, state=Association.State.APPROVED)
+    # A zone of the same name that is no longer listed keeps what was approved there.
+    listed = {"zone__account": account, "zone__vanished_at": None, "hostname": name}
+    rule = Enforcement.objects.select_related("zone", "request").filter(**listed).first()
+    covered = Association.objects.filter(**listed, state=Association.State.APPROVED)
     association = covered.select_related("ca").order_by("-approved_at").first()
     problems: dict[str, list[str]] = {}
     if fault := text_fault(reason, "Say what is broken. Everyone sees this, and somebody reviews it."):
@@ -81,6 +84,10 @@ def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, 
         raise Invalid("Nothing was changed.", details=problems)
     if BreakGlass.objects.filter(zone=rule.zone, hostname=name, ended_at=None).exists():
         raise Conflict(f"The glass of {name} is broken already. It returns to block by itself.", code="already_broken")
+    if rule.mode_in_force == ModeChoice.VERIFY and rule.request.kind != Kind.UNCOVER:
+        # Log would take the place of what is approved, and block come after it.
+        words = f"{rule.request} takes {name} to verify already, which lets every client through. It goes by itself."
+        raise Conflict(words, code="on_its_way")
     request = _request(Kind.BREAK_GLASS, by.person, by.label, association, rule, ModeChoice.LOG, reason.strip())
     now = timezone.now()
     broken = BreakGlass.objects.create(
