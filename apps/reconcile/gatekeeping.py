@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.coverage.afterwards import opens_more
-from apps.coverage.models import CoverageRequest, GuardOverride, Kind
+from apps.coverage.models import CoverageRequest, GuardOverride, Kind, RequestPlan
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
 from apps.coverage.progress_services import fail_requests, wait_for_ca
 from apps.coverage.selectors import current_plan, desired_zone
@@ -88,16 +88,19 @@ class Gatekeeper:
     def _void_what_opens_more(self, desired: DesiredZone) -> bool:
         """Put out of date what would leave less standing than its approvers read. Whether there was any.
 
-        What has begun to be sent goes on: half of it is no state that anybody approved.
+        What has begun to be sent to this zone goes on: half of it is no state that anybody approved.
         """
         found = False
         for request in self.going:
             current = current_plan(request)
             why = opens_more(self.zone, request, current, desired, self.observed.lists) if current else ""
-            if current and why and put_out_of_date_unless_begun(by=WORKER, plan=current, reason=why):
+            if current and why and self._void(current, why):
                 self.left_out.add(request.pk)
                 found = True
         return found
+
+    def _void(self, plan: RequestPlan, why: str) -> bool:
+        return put_out_of_date_unless_begun(by=WORKER, plan=plan, zone=self.zone, reason=why)
 
     def _decisions(self, plan: PurePlan) -> list[Decision]:
         """The decisions behind the removals of this plan, the biggest first."""
