@@ -96,6 +96,9 @@ def bring_back(request: CoverageRequest, *, by_label: str) -> None:
             _unsettle(request, row)
         elif not here.exists():
             _approve(request, row, by_label)
+        elif Enforcement.objects.filter(zone=row.zone, hostname=row.hostname, request__kind=Kind.UNCOVER).exists():
+            # Its hostname left the last CA that held it meanwhile, and the mode with it.
+            set_mode(request, row, mode_after(row.zone, row.hostname, request))
 
 
 def _unsettle(request: CoverageRequest, row: RequestHostname) -> None:
@@ -154,7 +157,9 @@ def set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
 def _release(request: CoverageRequest, row: RequestHostname) -> None:
     here = Association.objects.filter(zone=row.zone, hostname=row.hostname)
     here.filter(ca=request.ca).update(state=Association.State.RELEASING, release_request=request)
-    if not here.filter(state=Association.State.APPROVED).exists():
+    # What a failed request has not brought to the edge keeps no rule there.
+    kept = here.filter(state=Association.State.APPROVED).select_related("request")
+    if all(other.is_held for other in kept):
         set_mode(request, row, ModeChoice.VERIFY)
 
 

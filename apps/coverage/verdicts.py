@@ -224,7 +224,8 @@ def validity_problem(ca: CertificateAuthority) -> tuple[str, str] | None:
 def _by_kind(hostname: str, ca: CertificateAuthority, kind: str, mode: str, known: _Known) -> tuple[str, str, str]:
     rows = known.approved.get(hostname, [])
     mine = next((row for row in rows if row.ca_id == ca.pk and row.state == Association.State.APPROVED), None)
-    others = [row.ca.name for row in rows if row.ca_id != ca.pk and row.state == Association.State.APPROVED]
+    beside = [row for row in rows if row.ca_id != ca.pk and row.state == Association.State.APPROVED]
+    others = [row.ca.name for row in beside if not row.is_held]
     at_edge = hostname in known.edge
     if kind == Kind.UNCOVER:
         return _uncover(mine or _not_released(rows, ca), others, ca)

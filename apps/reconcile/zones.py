@@ -193,9 +193,10 @@ def _may_be_done(plan: Plan, error: PortalError) -> bool:
 def _give_up(zone: Zone, ca: CertificateAuthority) -> None:
     """Requests of a zone under a CA that is gone: nothing can be sent for them until a person acts.
 
-    But for a broken glass and its return, which change the rule and no list.
+    But for removals, a broken glass and its return: they need no list, and may be what lets clients in again.
     """
-    found = [row.pk for row in in_flight_requests(zone) if row.ca_id == ca.pk and row.kind not in BY_ITSELF]
+    rules_only = (Kind.UNCOVER, *BY_ITSELF)
+    found = [row.pk for row in in_flight_requests(zone) if row.ca_id == ca.pk and row.kind not in rules_only]
     why = f"{ca.name} is gone: {ca.state_reason} Cover the hostnames with another CA."
     fail_requests(by=WORKER, request_ids=found, why=why)
 
