@@ -45,7 +45,7 @@ def request_document(
         guards += [dry_run_guard(zone, trial.reason)] if trial and trial.outcome == TRIAL_REFUSED else []
         effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
         afterwards += afterwards_of(desired, request.hostnames.filter(zone=zone).values_list("hostname", flat=True))
-    leaving = sum(effect["operation"] == "dissociate" for effect in effects)
+    leaving = _leaving(request, effects)
     loses = losing_check(request, {zone: state.lists for zone, state in observed.items()})
     return {
         "request": str(request),
@@ -96,6 +96,13 @@ def revisions_of(request: CoverageRequest, document: Mapping[str, Any], zones: l
             rules = EdgeRules.objects.filter(zone=zone).first()
             revisions[revision_key(zone, "rules")] = rules.foreign_revision if rules else 0
     return revisions
+
+
+def _leaving(request: CoverageRequest, effects: list[dict[str, Any]]) -> int:
+    """How many associations go: those taken off a list, and those that no list shows any more but a rule still does."""
+    gone = [effect["hostname"] for effect in effects if effect["operation"] == "dissociate"]
+    relaxed = {effect["hostname"] for effect in effects if effect["operation"] == "relax"}
+    return len(gone) + (len(relaxed - set(gone)) if request.kind == Kind.UNCOVER else 0)
 
 
 def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:

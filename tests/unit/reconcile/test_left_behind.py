@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
 from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
@@ -11,6 +12,8 @@ from apps.authorities.states import CaState
 from apps.coverage.models import CoverageRequest
 from apps.coverage.progress_services import fail_requests
 from apps.coverage.selectors import assess, current_plan, request_by_id
+from apps.coverage.services import approve_request
+from apps.errors import Invalid
 from apps.inventory.stops import lift_stop, stop_writes
 from apps.reconcile.models import Drift
 from apps.reconcile.observe import WORKER
@@ -71,3 +74,18 @@ def test_a_blocked_hostname_whose_ca_is_gone_can_be_uncovered(world: World) -> N
     assert action(world) == "block"
     removal = world.approve(world.ask(ca, NAME, kind="uncover", mode="verify"))
     assert (removal.state, action(world)) == ("done", "")
+
+
+def test_letting_go_of_blocked_hostnames_that_no_list_shows_is_confirmed(world: World) -> None:
+    ca, names = world.upload("Emptied outside"), [NAME, f"right.{ZONE}"]
+    assert world.approve(world.ask(ca, *names)).state == "done"
+    world.edge.edit(ZONE, ca.cloudflare_id, [])
+    world.sweep()
+    removal = world.ask(ca, *names, kind="uncover", mode="verify")
+    plan = current_plan(removal)
+    assert plan is not None and plan.document["loses_check"] == sorted(names)
+    with pytest.raises(Invalid, match="removes 2 associations"):
+        approve_request(by=world.engineer, request_id=removal.pk, digest=plan.digest, confirm="1")
+    assert action(world) == "block"
+    assert world.approve(removal).state == "done"
+    assert action(world) == ""
