@@ -11,7 +11,7 @@ from apps.coverage.afterwards import afterwards_of, losing_check
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.selectors import desired_with
 from apps.inventory.models import EdgeList, EdgeRules, Zone
-from apps.inventory.selectors import slot_certificates
+from apps.inventory.selectors import slot_certificates, slot_keys
 from apps.planning.diff import diff
 from apps.planning.guards import Removal
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
@@ -175,7 +175,9 @@ def _precedence(request: CoverageRequest, observed: Mapping[Zone, ObservedZone])
         together |= {ca for name in names if len(cas := desired.cas_of(name)) > 1 for ca in cas}
     newest_first = reversed(slot_certificates(request.account))
     labels = {ca.fingerprint: ca.name for ca in request.account.cas.exclude(state="deleted")}
-    return [labels.get(row.fingerprint, str(row)) for row in newest_first if row.fingerprint in together]
+    keys = slot_keys(request.account)
+    found = [(keys[row.cloudflare_id], row) for row in newest_first]
+    return [labels.get(key, str(row)) for key, row in found if key in together]
 
 
 def _warnings(
