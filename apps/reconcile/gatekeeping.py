@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.coverage.afterwards import opens_more
+from apps.coverage.closing_services import BY_ITSELF
 from apps.coverage.models import CoverageRequest, GuardOverride, Kind, RequestPlan
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
 from apps.coverage.progress_services import fail_requests, wait_for_ca
@@ -152,10 +153,14 @@ class Gatekeeper:
             self._want_override(plan, decisions, refusals)
 
     def _fail(self, plan: PurePlan, refusals: list[Refusal]) -> None:
-        """What nobody can wave through. Too many rules are no reason to keep a hostname from being removed."""
+        """What nobody can wave through.
+
+        Too many rules are no reason to keep a hostname from being removed, or a broken glass from its way and back.
+        """
         failing = carried_by(plan, self.zone, self.going)
         if all(row.guard == "rule_limit" for row in refusals):
-            failing = [request for request in failing if request.kind != Kind.UNCOVER] or failing
+            last = (Kind.UNCOVER, *BY_ITSELF)
+            failing = [request for request in failing if request.kind not in last] or failing
         stored = store_plan(zone=self.zone, plan=plan, requests=failing, refusals=self._named(refusals))
         why = " ".join(f"{row.message} It needs: {row.needs}" for row in self._named(refusals))
         ids = [request.pk for request in failing]
