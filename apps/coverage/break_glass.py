@@ -8,7 +8,7 @@ plans, guards, read-backs and the audit log are those of every other change.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import structlog
@@ -71,8 +71,7 @@ def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, 
     # A zone of the same name that is no longer listed keeps what was approved there.
     listed = {"zone__account": account, "zone__vanished_at": None, "hostname": name}
     rule = Enforcement.objects.select_related("zone", "request").filter(**listed).first()
-    covered = Association.objects.filter(**listed, state=Association.State.APPROVED)
-    association = covered.select_related("ca").order_by("-approved_at").first()
+    association = _covering(listed)
     problems: dict[str, list[str]] = {}
     if fault := text_fault(reason, "Say what is broken. Everyone sees this, and somebody reviews it."):
         problems["reason"] = [fault]
@@ -148,9 +147,7 @@ def review_break_glass(*, by: Actor, break_glass_id: int, comment: str) -> Break
 
 def _return(by: Actor, broken: BreakGlass) -> BreakGlass:
     rule = Enforcement.objects.select_for_update().filter(zone=broken.zone, hostname=broken.hostname).first()
-    covered = Association.objects.filter(
-        zone=broken.zone, hostname=broken.hostname, state=Association.State.APPROVED
-    ).select_related("ca").first()  # fmt: skip
+    covered = _covering({"zone": broken.zone, "hostname": broken.hostname})
     if rule is not None and covered is not None and not _decided_otherwise(rule):
         reason = f"Returns from {broken.request}, used by {broken.used_by_label}."
         broken.return_request = _request(
@@ -162,6 +159,12 @@ def _return(by: Actor, broken: BreakGlass) -> BreakGlass:
     mode = ModeChoice.BLOCK.value if broken.return_request else rule.mode if rule else "none"
     _record(by, "break_glass:returned", broken, after={"mode": mode})
     return broken
+
+
+def _covering(where: Mapping[str, object]) -> Association | None:
+    """What covers the hostname, rather one that nobody has asked to remove: a removal may fail, or wait for long."""
+    rows = Association.objects.filter(**where).select_related("ca")
+    return min(rows.order_by("-approved_at"), key=lambda row: row.state != Association.State.APPROVED, default=None)
 
 
 def _decided_otherwise(rule: Enforcement) -> bool:

@@ -17,6 +17,7 @@ from apps.errors import Conflict
 from apps.identity.permissions import Role
 from apps.inventory.stops import lift_stop, stop_writes
 from apps.reconcile.observe import WORKER
+from apps.reconcile.services import withdraw
 from tests.factories import SETUP, actor
 from tests.unit.reconcile.conftest import World
 
@@ -153,3 +154,25 @@ def test_it_is_broken_in_the_zone_that_is_listed(world: World) -> None:
     seen = action(world, name, AGAIN)
     world.edge.remove_zone(AGAIN)
     assert seen == "log"
+
+
+@pytest.mark.parametrize("ends", ["failed", "called off", "sent"])
+def test_it_works_while_a_removal_from_the_last_ca_stands_still(world: World, ends: str) -> None:
+    ca = covered(world, "First")
+    stop = stop_writes(by=SETUP, reason="Incident")
+    removal = world.approve(world.ask(ca, NAME, kind="uncover", mode="verify"))
+    if ends == "failed":
+        fail_requests(by=WORKER, request_ids=[removal.pk], why="Refused by Cloudflare")
+        lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+        world.run()
+    assert action(world) == "block"
+    broken = break_glass(world)
+    assert action(world) == ("log" if ends == "failed" else "block")
+    returned(world, broken)
+    if ends == "called off":
+        withdraw(by=world.owner, request_id=removal.pk)
+    if ends != "failed":
+        lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+        world.run()
+    assert action(world) == ("" if ends == "sent" else "block")
+    assert {row.state for row in asked_for(BreakGlass.objects.get())} == {"done"}
