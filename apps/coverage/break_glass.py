@@ -70,8 +70,10 @@ def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, 
     name = hostname.strip().lower().removesuffix(".")
     # A zone of the same name that is no longer listed keeps what was approved there.
     listed = {"zone__account": account, "zone__vanished_at": None, "hostname": name}
-    rule = Enforcement.objects.select_related("zone", "request").filter(**listed).first()
-    association = _covering(listed)
+    rules = Enforcement.objects.select_related("zone", "request").filter(**listed)
+    # Cloudflare asks the longest zone that holds a hostname.
+    rule = max(rules, key=lambda row: len(row.zone.name), default=None)
+    association = _covering({"zone": rule.zone, "hostname": name}) if rule else None
     problems: dict[str, list[str]] = {}
     if fault := text_fault(reason, "Say what is broken. Everyone sees this, and somebody reviews it."):
         problems["reason"] = [fault]
