@@ -17,7 +17,7 @@ from apps.coverage.selectors import desired_with, desired_zone
 from apps.coverage.states import IN_FLIGHT, RequestState
 from apps.coverage.verdicts import STRICTNESS
 from apps.inventory.models import EdgeList, Zone
-from apps.inventory.selectors import slot_certificates
+from apps.inventory.selectors import slot_keys
 from apps.planning.state import DesiredZone, Mode
 
 Lists = Mapping[str, frozenset[str]]
@@ -126,9 +126,9 @@ def _kept(desired: DesiredZone, lists: Lists, without: str) -> set[str]:
 
 def _stored_lists(zone: Zone) -> dict[str, frozenset[str]]:
     """The zone's lists as last read, by the fingerprint of their CA where it is known."""
-    keys = {row.cloudflare_id: row.fingerprint for row in slot_certificates(zone.account)}
+    keys = slot_keys(zone.account)
     rows = EdgeList.objects.filter(zone=zone)
-    return {keys.get(row.ca_cloudflare_id) or row.ca_cloudflare_id: frozenset(row.hostnames) for row in rows}
+    return {keys.get(row.ca_cloudflare_id, row.ca_cloudflare_id): frozenset(row.hostnames) for row in rows}
 
 
 def _decided_later(zone: Zone, request: CoverageRequest) -> set[str]:

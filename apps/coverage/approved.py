@@ -77,7 +77,12 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
             zone=row.zone, ca=request.ca, hostname=row.hostname, request=request, approved_at=timezone.now(),
             approved_by_label=by_label,
         )  # fmt: skip
-    set_mode(request, row, mode_after(row.zone, row.hostname, request))
+    mode = mode_after(row.zone, row.hostname, request)
+    set_mode(request, row, mode)
+    if _decides_mode(row.zone, row.hostname, request):
+        # A glass that is broken to the same mode does not return: this was approved to stay.
+        glass = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname, request__kind=Kind.BREAK_GLASS)
+        glass.filter(mode=mode).update(request=request)
 
 
 def bring_back(request: CoverageRequest, *, by_label: str) -> None:
@@ -91,6 +96,9 @@ def bring_back(request: CoverageRequest, *, by_label: str) -> None:
             _unsettle(request, row)
         elif not here.exists():
             _approve(request, row, by_label)
+        elif Enforcement.objects.filter(zone=row.zone, hostname=row.hostname, request__kind=Kind.UNCOVER).exists():
+            # Its hostname left the last CA that held it meanwhile, and the mode with it.
+            set_mode(request, row, mode_after(row.zone, row.hostname, request))
 
 
 def _unsettle(request: CoverageRequest, row: RequestHostname) -> None:
@@ -126,11 +134,15 @@ def _owner_of(row: RequestHostname) -> Team | None:
 def mode_after(zone: Zone, hostname: str, request: CoverageRequest) -> str:
     """The hostname's mode once the request holds. A second CA never weakens what the first one was approved with."""
     existing = Enforcement.objects.filter(zone=zone, hostname=hostname).select_related("request").first()
-    here = Association.objects.filter(zone=zone, ca=request.ca, hostname=hostname, state=Association.State.APPROVED)
-    on_this_ca = [row for row in here.exclude(request=request).select_related("request") if not row.is_held]
-    if existing is None or on_this_ca:
+    if existing is None or _decides_mode(zone, hostname, request):
         return request.mode
     return max(existing.mode_in_force, request.mode, key=STRICTNESS.__getitem__)
+
+
+def _decides_mode(zone: Zone, hostname: str, request: CoverageRequest) -> bool:
+    """Whether the request changes the mode of a hostname that its CA covers already."""
+    here = Association.objects.filter(zone=zone, ca=request.ca, hostname=hostname, state=Association.State.APPROVED)
+    return any(not row.is_held for row in here.exclude(request=request).select_related("request"))
 
 
 def set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
@@ -145,7 +157,9 @@ def set_mode(request: CoverageRequest, row: RequestHostname, mode: str) -> None:
 def _release(request: CoverageRequest, row: RequestHostname) -> None:
     here = Association.objects.filter(zone=row.zone, hostname=row.hostname)
     here.filter(ca=request.ca).update(state=Association.State.RELEASING, release_request=request)
-    if not here.filter(state=Association.State.APPROVED).exists():
+    # What a failed request has not brought to the edge keeps no rule there.
+    kept = here.filter(state=Association.State.APPROVED).select_related("request")
+    if all(other.is_held for other in kept):
         set_mode(request, row, ModeChoice.VERIFY)
 
 
@@ -277,8 +291,11 @@ def _reached(request: CoverageRequest, zone: Zone) -> Callable[[str], bool]:
     associations = dict(Association.objects.filter(zone=zone, ca=request.ca).values_list("hostname", "live_at"))
     if request.kind == Kind.UNCOVER:
         return lambda hostname: hostname not in associations
-    settled = Enforcement.objects.filter(zone=zone).exclude(live_at=None)
-    modes = set(settled.values_list("hostname", flat=True))
+    shown = dict(Enforcement.objects.filter(zone=zone).values_list("hostname", "live_at"))
+    if request.kind in {Kind.BREAK_GLASS, Kind.RETURN}:
+        # They ask for a mode, under whatever CA. Without an approved mode there is none to wait for.
+        return lambda hostname: hostname not in shown or shown[hostname] is not None
+    modes = {hostname for hostname, live_at in shown.items() if live_at is not None}
     return lambda hostname: associations.get(hostname) is not None and hostname in modes
 
 

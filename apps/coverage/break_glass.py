@@ -8,7 +8,7 @@ plans, guards, read-backs and the audit log are those of every other change.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import structlog
@@ -60,16 +60,20 @@ def break_glass_by_id(break_glass_id: int) -> BreakGlass:
 def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, minutes: int = 60) -> BreakGlass:
     """Let one blocked hostname go to log for `minutes`.
 
-    Raises Forbidden without the role, Invalid with every problem, Conflict when it lasts already.
+    Raises Forbidden without the role, Invalid with every problem, Conflict when it lasts already, or when an approved
+    request is about to let every client through.
     """
     by.require(Permission.BREAK_GLASS)
     if by.person is None:
         raise Forbidden("Only a person may break the glass.", code=Permission.BREAK_GLASS.value)
     Account.objects.select_for_update(no_key=True).get(pk=account.pk)
     name = hostname.strip().lower().removesuffix(".")
-    rule = Enforcement.objects.select_related("zone").filter(zone__account=account, hostname=name).first()
-    covered = Association.objects.filter(zone__account=account, hostname=name, state=Association.State.APPROVED)
-    association = covered.select_related("ca").order_by("-approved_at").first()
+    # A zone of the same name that is no longer listed keeps what was approved there.
+    listed = {"zone__account": account, "zone__vanished_at": None, "hostname": name}
+    rules = Enforcement.objects.select_related("zone", "request").filter(**listed)
+    # Cloudflare asks the longest zone that holds a hostname.
+    rule = max(rules, key=lambda row: len(row.zone.name), default=None)
+    association = _covering({"zone": rule.zone, "hostname": name}) if rule else None
     problems: dict[str, list[str]] = {}
     if fault := text_fault(reason, "Say what is broken. Everyone sees this, and somebody reviews it."):
         problems["reason"] = [fault]
@@ -81,6 +85,10 @@ def use_break_glass(*, by: Actor, account: Account, hostname: str, reason: str, 
         raise Invalid("Nothing was changed.", details=problems)
     if BreakGlass.objects.filter(zone=rule.zone, hostname=name, ended_at=None).exists():
         raise Conflict(f"The glass of {name} is broken already. It returns to block by itself.", code="already_broken")
+    if rule.mode_in_force == ModeChoice.VERIFY and rule.request.kind != Kind.UNCOVER:
+        # Log would take the place of what is approved, and block come after it.
+        words = f"{rule.request} takes {name} to verify already, which lets every client through. It goes by itself."
+        raise Conflict(words, code="on_its_way")
     request = _request(Kind.BREAK_GLASS, by.person, by.label, association, rule, ModeChoice.LOG, reason.strip())
     now = timezone.now()
     broken = BreakGlass.objects.create(
@@ -141,9 +149,7 @@ def review_break_glass(*, by: Actor, break_glass_id: int, comment: str) -> Break
 
 def _return(by: Actor, broken: BreakGlass) -> BreakGlass:
     rule = Enforcement.objects.select_for_update().filter(zone=broken.zone, hostname=broken.hostname).first()
-    covered = Association.objects.filter(
-        zone=broken.zone, hostname=broken.hostname, state=Association.State.APPROVED
-    ).select_related("ca").first()  # fmt: skip
+    covered = _covering({"zone": broken.zone, "hostname": broken.hostname})
     if rule is not None and covered is not None and not _decided_otherwise(rule):
         reason = f"Returns from {broken.request}, used by {broken.used_by_label}."
         broken.return_request = _request(
@@ -155,6 +161,12 @@ def _return(by: Actor, broken: BreakGlass) -> BreakGlass:
     mode = ModeChoice.BLOCK.value if broken.return_request else rule.mode if rule else "none"
     _record(by, "break_glass:returned", broken, after={"mode": mode})
     return broken
+
+
+def _covering(where: Mapping[str, object]) -> Association | None:
+    """What covers the hostname, rather one that nobody has asked to remove: a removal may fail, or wait for long."""
+    rows = Association.objects.filter(**where).select_related("ca")
+    return min(rows.order_by("-approved_at"), key=lambda row: row.state != Association.State.APPROVED, default=None)
 
 
 def _decided_otherwise(rule: Enforcement) -> bool:

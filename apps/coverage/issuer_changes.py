@@ -87,10 +87,12 @@ def _count(number: int) -> str:
 
 
 def enforced_rows(ca: CertificateAuthority) -> list[Enforcement]:
-    """Hostnames of the CA that a rule names, by zone and name."""
+    """Hostnames of the CA that a rule names, by zone and name. In a zone that is not listed no rule can change."""
     covered = Association.objects.filter(ca=ca, state=Association.State.APPROVED).values("zone_id", "hostname")
     pairs = {(row["zone_id"], row["hostname"]) for row in covered}
-    rows = Enforcement.objects.filter(zone__account_id=ca.account_id).exclude(mode=ModeChoice.VERIFY)
+    rows = Enforcement.objects.filter(zone__account_id=ca.account_id, zone__vanished_at=None).exclude(
+        mode=ModeChoice.VERIFY
+    )
     found = [row for row in rows.select_related("zone") if (row.zone_id, row.hostname) in pairs]
     return sorted(found, key=lambda row: (row.zone.name, row.hostname))
 

@@ -50,7 +50,7 @@ class _Known:
     modes: dict[str, str]
     ladder: Ladder
     pending: dict[str, RequestHostname]
-    edge: set[str]
+    edge: dict[str, list[Zone]]
     edge_modes: dict[str, Mode]
     reserved: dict[str, Team]
     my_teams: set[int]
@@ -84,19 +84,22 @@ def _known(
     approved: dict[str, list[Association]] = {}
     account = ca.account
     associations = Association.objects.filter(zone__account=account, zone__vanished_at=None, hostname__in=names)
-    for row in associations.select_related("ca", "owner_team", "request", "release_request"):
+    for row in associations.select_related("zone", "ca", "owner_team", "request", "release_request"):
         approved.setdefault(row.hostname, []).append(row)
     pending = RequestHostname.objects.filter(
         request__account=account, request__ca=ca, hostname__in=names, request__state__in=OPEN
     ).exclude(request_id=ignore_request)
     here = Enforcement.objects.filter(zone__account=account, zone__vanished_at=None, hostname__in=names)
-    modes = list(here.select_related("request"))
-    edge: set[str] = set()
+    zones = {zone.name: zone for zone in zones_of(account)}
+    held_by = {name: zone_of(name, zones) for name in names}
+    modes = [row for row in here.select_related("request", "zone") if row.zone.name == held_by[row.hostname]]
+    edge: dict[str, list[Zone]] = {}
     if ca.cloudflare_id:
         for row in edge_lists_of(account).filter(ca_cloudflare_id=ca.cloudflare_id):
-            edge.update(row.hostnames)
+            for name in row.hostnames:
+                edge.setdefault(name, []).append(row.zone)
     return _Known(
-        zones={zone.name: zone for zone in zones_of(account)},
+        zones=zones,
         gone={zone.name: zone for zone in Zone.objects.filter(account=account, vanished_at__isnull=False)},
         elsewhere={zone.name: zone for zone in zones_of_others(account)},
         approved=approved,
@@ -119,7 +122,7 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
         return say("fix", line.problem, line.code)
     if line.duplicate_of is not None:
         return say("check", f"Also on line {line.duplicate_of}. Counted once.", "duplicate")
-    zone = known.zones.get(zone_of(line.hostname, known.zones) or "")
+    zone = _zone_for(line.hostname, ca, kind, known)
     if zone is None:
         return say("fix", *_no_zone(line.hostname, ca.account, known))
     refusal = (
@@ -130,7 +133,7 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
     )
     if refusal:
         return say("fix", *refusal, zone)
-    status, message, code = _by_kind(line.hostname, ca, kind, mode, known)
+    status, message, code = _by_kind(line.hostname, zone, ca, kind, mode, known)
     if status != "fix" and mode == ModeChoice.BLOCK and _goes_to_block(line.hostname, kind, known):
         status, message, code = known.ladder.judge(line.hostname, status, message, code)
     if zone.name == line.hostname and status == "ready":
@@ -138,6 +141,20 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
     if line.note and status != "fix":
         message = f"{line.note}. {message}"
     return say(status, message, code, zone)
+
+
+def _zone_for(hostname: str, ca: CertificateAuthority, kind: str, known: _Known) -> Zone | None:
+    """The longest zone that holds the hostname; to adopt, restore or remove it, the one in which it stands.
+
+    A longer zone may have come after a hostname was covered in a shorter one.
+    """
+    longest = known.zones.get(zone_of(hostname, known.zones) or "")
+    stands: list[Zone] = []
+    if kind in {Kind.UNCOVER, Kind.RESTORE}:
+        stands = [row.zone for row in known.approved.get(hostname, []) if row.ca_id == ca.pk]
+    elif kind == Kind.ADOPT:
+        stands = known.edge.get(hostname, [])
+    return stands[0] if stands and longest not in stands else longest
 
 
 def _no_zone(hostname: str, account: Account, known: _Known) -> tuple[str, str]:
@@ -221,11 +238,14 @@ def validity_problem(ca: CertificateAuthority) -> tuple[str, str] | None:
     return None
 
 
-def _by_kind(hostname: str, ca: CertificateAuthority, kind: str, mode: str, known: _Known) -> tuple[str, str, str]:
-    rows = known.approved.get(hostname, [])
+def _by_kind(
+    hostname: str, zone: Zone, ca: CertificateAuthority, kind: str, mode: str, known: _Known
+) -> tuple[str, str, str]:
+    rows = [row for row in known.approved.get(hostname, []) if row.zone_id == zone.pk]
     mine = next((row for row in rows if row.ca_id == ca.pk and row.state == Association.State.APPROVED), None)
-    others = [row.ca.name for row in rows if row.ca_id != ca.pk and row.state == Association.State.APPROVED]
-    at_edge = hostname in known.edge
+    beside = [row for row in rows if row.ca_id != ca.pk and row.state == Association.State.APPROVED]
+    others = [row.ca.name for row in beside if not row.is_held]
+    at_edge = zone in known.edge.get(hostname, [])
     if kind == Kind.UNCOVER:
         return _uncover(mine or _not_released(rows, ca), others, ca)
     if mine and mine.is_held:

@@ -62,6 +62,26 @@ def slot_certificates(account: Account) -> list[EdgeCertificate]:
     return [row for row in account.edge_certificates.order_by("uploaded_at", "pk") if row.takes_slot]
 
 
+def slot_keys(account: Account) -> dict[str, str]:
+    """The Cloudflare id of each slot CA -> its key: the fingerprint, or one made of the id where that says too little.
+
+    A slot may hold several certificates. Only the one under which a CA of ours is known by its id is that CA; another
+    that begins with the same certificate is not, and has a list of its own.
+    """
+    slots = slot_certificates(account)
+    ids = {row.cloudflare_id for row in slots}
+    known = account.cas.exclude(state="deleted").filter(cloudflare_id__in=ids)
+    ours: dict[str, str] = dict(known.values_list("cloudflare_id", "fingerprint"))
+    taken, keys = set(ours.values()), {}
+    for row in slots:
+        free = row.fingerprint and row.fingerprint not in taken
+        keys[row.cloudflare_id] = key = ours.get(row.cloudflare_id) or (
+            row.fingerprint if free else f"edge:{row.cloudflare_id}"
+        )
+        taken.add(key)
+    return keys
+
+
 def edge_lists_of(account: Account) -> QuerySet[EdgeList]:
     """The last read of every (zone, CA) pair of the account."""
     return EdgeList.objects.filter(zone__account=account, zone__vanished_at=None).select_related("zone")

@@ -197,7 +197,8 @@ def _one(client: Client, account: Account, ca: CertificateAuthority) -> Certific
 def match(account: Account, certificates: tuple[Certificate, ...]) -> None:
     """Tie our records to the listing by the certificate's own bytes, never by name (INV-23)."""
     listed: dict[str, Certificate] = {}
-    for row in certificates:
+    # A slot of several certificates is the last one to be taken for one of them.
+    for row in sorted(certificates, key=lambda row: len(row.fingerprints)):
         for fingerprint in row.fingerprints if row.counts_as_slot else ():
             listed.setdefault(fingerprint, row)
     for ca in _in_state(account, CaState.QUEUED, CaState.PUSHING, CaState.FAILED, CaState.GONE):

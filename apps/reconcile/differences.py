@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import ca_by_id
+from apps.authorities.states import CaState
 from apps.coverage.models import Association, Enforcement, Kind, ModeChoice
 from apps.coverage.selectors import assess
 from apps.errors import NotFound
@@ -119,7 +120,9 @@ class _Sorter:
         }
         self._approved: dict[tuple[UUID, str], CertificateAuthority] = {}
         rows = Association.objects.filter(zone__account=account, state=Association.State.APPROVED)
-        for row in rows.select_related("ca__account").order_by("approved_at", "pk"):
+        found = list(rows.select_related("ca__account").order_by("approved_at", "pk"))
+        # A CA that is gone, or one whose list never had the hostname, is asked only where there is no other.
+        for row in sorted(found, key=lambda row: row.ca.state != CaState.LIVE or row.live_at is None):
             self._approved.setdefault((row.zone_id, row.hostname), row.ca)
 
     def restore(self, row: Drift) -> tuple[str, CertificateAuthority, str] | str:

@@ -26,7 +26,7 @@ from apps.inventory.budget.gate import BudgetGate, Purpose, sweep_calls_per_s
 from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.holds import Hold
 from apps.inventory.models import Account, TokenKind, Zone
-from apps.inventory.selectors import base_url_of, slot_certificates, token_of, zones_of
+from apps.inventory.selectors import base_url_of, slot_certificates, slot_keys, token_of, zones_of
 from apps.outbox.services import Lease, renew
 from apps.planning.state import ObservedZone, RuleState
 
@@ -155,13 +155,10 @@ def next_run_in_s(account: Account, hold: Hold | None) -> float:
 def ca_keys(account: Account) -> dict[str, str]:
     """Planning's key of each slot CA of the account -> its Cloudflare id, from the last account listing.
 
-    The key is the certificate's fingerprint; one whose PEM could not be read goes by its Cloudflare id.
+    The key is the certificate's fingerprint; one whose PEM could not be read, or is that of another slot, goes by its
+    Cloudflare id.
     """
-    return {key_of(row.fingerprint, row.cloudflare_id): row.cloudflare_id for row in slot_certificates(account)}
-
-
-def key_of(fingerprint: str, cloudflare_id: str) -> str:
-    return fingerprint or f"edge:{cloudflare_id}"
+    return {key: ca_id for ca_id, key in slot_keys(account).items()}
 
 
 def calls_of_reading(keys: dict[str, str]) -> int:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from apps.coverage.afterwards import opens_more
-from apps.coverage.models import CoverageRequest, GuardOverride, Kind
+from apps.coverage.closing_services import BY_ITSELF
+from apps.coverage.models import CoverageRequest, GuardOverride, Kind, RequestPlan
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
 from apps.coverage.progress_services import fail_requests, wait_for_ca
 from apps.coverage.selectors import current_plan, desired_zone
@@ -88,16 +89,19 @@ class Gatekeeper:
     def _void_what_opens_more(self, desired: DesiredZone) -> bool:
         """Put out of date what would leave less standing than its approvers read. Whether there was any.
 
-        What has begun to be sent goes on: half of it is no state that anybody approved.
+        What has begun to be sent to this zone goes on: half of it is no state that anybody approved.
         """
         found = False
         for request in self.going:
             current = current_plan(request)
             why = opens_more(self.zone, request, current, desired, self.observed.lists) if current else ""
-            if current and why and put_out_of_date_unless_begun(by=WORKER, plan=current, reason=why):
+            if current and why and self._void(current, why):
                 self.left_out.add(request.pk)
                 found = True
         return found
+
+    def _void(self, plan: RequestPlan, why: str) -> bool:
+        return put_out_of_date_unless_begun(by=WORKER, plan=plan, zone=self.zone, reason=why)
 
     def _decisions(self, plan: PurePlan) -> list[Decision]:
         """The decisions behind the removals of this plan, the biggest first."""
@@ -149,10 +153,14 @@ class Gatekeeper:
             self._want_override(plan, decisions, refusals)
 
     def _fail(self, plan: PurePlan, refusals: list[Refusal]) -> None:
-        """What nobody can wave through. Too many rules are no reason to keep a hostname from being removed."""
+        """What nobody can wave through.
+
+        Too many rules are no reason to keep a hostname from being removed, or a broken glass from its way and back.
+        """
         failing = carried_by(plan, self.zone, self.going)
         if all(row.guard == "rule_limit" for row in refusals):
-            failing = [request for request in failing if request.kind != Kind.UNCOVER] or failing
+            last = (Kind.UNCOVER, *BY_ITSELF)
+            failing = [request for request in failing if request.kind not in last] or failing
         stored = store_plan(zone=self.zone, plan=plan, requests=failing, refusals=self._named(refusals))
         why = " ".join(f"{row.message} It needs: {row.needs}" for row in self._named(refusals))
         ids = [request.pk for request in failing]

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from apps.coverage.models import AssociationRecord
 from apps.inventory.models import Account, Zone
-from apps.inventory.selectors import slot_certificates
 from apps.planning.rule import hostnames_in, is_ours, is_pinned
 from apps.planning.seen import edge_modes
 from apps.planning.state import ObservedZone
@@ -35,7 +34,7 @@ def _keep_lists(zone: Zone, observed: ObservedZone, keys: Mapping[str, str], rea
         return
     labels = ca_labels(zone.account)
     names = {ca_id: (key, labels.get(key, ca_id)) for key, ca_id in keys.items()}
-    prints = {row.cloudflare_id: row.fingerprint for row in slot_certificates(zone.account)}
+    prints = {ca_id: key for ca_id, (key, _) in names.items() if not key.startswith("edge:")}
     EdgeSpan.objects.bulk_create(
         EdgeSpan(
             zone=zone, ca_cloudflare_id=ca_id, ca_label=names[ca_id][1][:255], fingerprint=prints.get(ca_id, ""),

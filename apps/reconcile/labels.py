@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from apps.inventory.models import Account
-from apps.inventory.selectors import slot_certificates
-from apps.reconcile.edge import key_of
+from apps.inventory.selectors import slot_certificates, slot_keys
 
 
 def ca_labels(account: Account) -> dict[str, str]:
     """Planning's key -> name. Our own name wins over the one that Cloudflare lists."""
-    labels = {key_of(row.fingerprint, row.cloudflare_id): str(row) for row in slot_certificates(account)}
+    keys = slot_keys(account)
+    labels = {keys[row.cloudflare_id]: str(row) for row in slot_certificates(account)}
     return labels | {ca.fingerprint: ca.name for ca in account.cas.exclude(state="deleted")}
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import timedelta
+from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F, Max
 from django.utils import timezone
 
@@ -34,13 +35,12 @@ def store_plan(
 
     Without a request it is healing (healing.py).
     """
-    # The account row serialises the numbering; zones of other accounts meet the unique constraint and try again.
+    # Zones of one account are stored one after the other: what they remove counts together (removals.py).
     Account.objects.select_for_update(no_key=True).get(pk=zone.account_id)
     refused = [
         {"guard": r.guard, "message": r.message, "needs": r.needs, "overridable": r.overridable} for r in refusals
     ]
-    stored = Plan.objects.create(
-        number=(Plan.objects.aggregate(last=Max("number"))["last"] or 0) + 1,
+    stored = _numbered(
         zone=zone,
         state=Plan.State.REFUSED if refused else Plan.State.APPLYING,
         digest=plan.digest,
@@ -62,6 +62,18 @@ def store_plan(
     after = {"effects": [e.to_dict() for e in plan.effects], "base": plan.base, "refusals": refused}
     _record(stored, action, after=after, hostnames={e.hostname for e in plan.effects})
     return stored
+
+
+def _numbered(**values: Any) -> Plan:
+    """The plan under the next number. Two accounts may want the same one: who comes second takes the one after it."""
+    while True:
+        number = (Plan.objects.aggregate(last=Max("number"))["last"] or 0) + 1
+        try:
+            with transaction.atomic():
+                return Plan.objects.create(number=number, **values)
+        except IntegrityError:
+            if not Plan.objects.filter(number=number).exists():
+                raise
 
 
 class CalledOff(Overtaken):

@@ -11,7 +11,7 @@ from apps.coverage.afterwards import afterwards_of, losing_check
 from apps.coverage.models import CoverageRequest, Kind
 from apps.coverage.selectors import desired_with
 from apps.inventory.models import EdgeList, EdgeRules, Zone
-from apps.inventory.selectors import slot_certificates
+from apps.inventory.selectors import slot_certificates, slot_keys
 from apps.planning.diff import diff
 from apps.planning.guards import Removal
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
@@ -45,7 +45,7 @@ def request_document(
         guards += [dry_run_guard(zone, trial.reason)] if trial and trial.outcome == TRIAL_REFUSED else []
         effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
         afterwards += afterwards_of(desired, request.hostnames.filter(zone=zone).values_list("hostname", flat=True))
-    leaving = sum(effect["operation"] == "dissociate" for effect in effects)
+    leaving = _leaving(request, effects)
     loses = losing_check(request, {zone: state.lists for zone, state in observed.items()})
     return {
         "request": str(request),
@@ -96,6 +96,13 @@ def revisions_of(request: CoverageRequest, document: Mapping[str, Any], zones: l
             rules = EdgeRules.objects.filter(zone=zone).first()
             revisions[revision_key(zone, "rules")] = rules.foreign_revision if rules else 0
     return revisions
+
+
+def _leaving(request: CoverageRequest, effects: list[dict[str, Any]]) -> int:
+    """How many associations go: those taken off a list, and those that no list shows any more but a rule still does."""
+    gone = [effect["hostname"] for effect in effects if effect["operation"] == "dissociate"]
+    relaxed = {effect["hostname"] for effect in effects if effect["operation"] == "relax"}
+    return len(gone) + (len(relaxed - set(gone)) if request.kind == Kind.UNCOVER else 0)
 
 
 def _zone_document(zone: Zone, plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -168,7 +175,9 @@ def _precedence(request: CoverageRequest, observed: Mapping[Zone, ObservedZone])
         together |= {ca for name in names if len(cas := desired.cas_of(name)) > 1 for ca in cas}
     newest_first = reversed(slot_certificates(request.account))
     labels = {ca.fingerprint: ca.name for ca in request.account.cas.exclude(state="deleted")}
-    return [labels.get(row.fingerprint, str(row)) for row in newest_first if row.fingerprint in together]
+    keys = slot_keys(request.account)
+    found = [(keys[row.cloudflare_id], row) for row in newest_first]
+    return [labels.get(key, str(row)) for key, row in found if key in together]
 
 
 def _warnings(

@@ -54,10 +54,10 @@ def put_out_of_date(*, by: Actor, plan: RequestPlan, reason: str) -> None:
 
 
 @transaction.atomic
-def put_out_of_date_unless_begun(*, by: Actor, plan: RequestPlan, reason: str) -> bool:
-    """Void the plan and its approval, unless a write by that approval left, or may have, in any zone."""
+def put_out_of_date_unless_begun(*, by: Actor, plan: RequestPlan, zone: Zone, reason: str) -> bool:
+    """Void the plan and its approval, unless a write by that approval left, or may have, in this zone."""
     request = locked_request(plan.request_id)
-    if zones_sent(request, since=request.decided_at or request.created_at):
+    if zone.pk in zones_sent(request, since=request.decided_at or request.created_at):
         return False
     put_out_of_date(by=by, plan=plan, reason=reason)
     return True

@@ -11,6 +11,7 @@ from django.db import transaction
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.cloudflare.errors import CloudflareError
+from apps.coverage.closing_services import BY_ITSELF
 from apps.coverage.models import Kind
 from apps.coverage.overrides import use_overrides
 from apps.coverage.progress_services import begin_applying, fail_requests
@@ -190,8 +191,12 @@ def _may_be_done(plan: Plan, error: PortalError) -> bool:
 
 
 def _give_up(zone: Zone, ca: CertificateAuthority) -> None:
-    """Requests of a zone under a CA that is gone: nothing can be sent for them until a person acts."""
-    found = [request.pk for request in in_flight_requests(zone) if request.ca_id == ca.pk]
+    """Requests of a zone under a CA that is gone: nothing can be sent for them until a person acts.
+
+    But for removals, a broken glass and its return: they need no list, and may be what lets clients in again.
+    """
+    rules_only = (Kind.UNCOVER, *BY_ITSELF)
+    found = [row.pk for row in in_flight_requests(zone) if row.ca_id == ca.pk and row.kind not in rules_only]
     why = f"{ca.name} is gone: {ca.state_reason} Cover the hostnames with another CA."
     fail_requests(by=WORKER, request_ids=found, why=why)
 

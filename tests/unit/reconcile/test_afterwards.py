@@ -20,6 +20,7 @@ from tests.factories import SETUP, actor
 from tests.unit.reconcile.conftest import World
 
 ZONE = "northwind.example"
+SECOND_ZONE = "northwind-pay.example"
 NAME, OTHER = f"both.{ZONE}", f"other.{ZONE}"
 
 
@@ -203,3 +204,19 @@ def test_what_has_begun_to_be_sent_is_not_void_any_more(world: World) -> None:
     world.sweep()
     assert request_by_id(removal.pk).state == "done"
     assert not is_on(world, first)
+
+
+def test_in_a_zone_to_which_nothing_went_it_is_void_though_another_has_its_part(world: World) -> None:
+    there = f"both.{SECOND_ZONE}"
+    first, second = on_two_cas(world, NAME, there, mode="verify")
+    removal = uncover(world, first, NAME, there)
+    stop = stopped(world)
+    assert world.approve(removal).state == "applying"
+    world.edge.edit(ZONE, second.cloudflare_id, [])
+    lifted(world, stop)
+    void = request_by_id(removal.pk)
+    assert void.state == "stale"
+    assert f"{NAME} would lose its check." in void.state_reason
+    assert f"What was sent to {SECOND_ZONE} stays." in void.state_reason
+    assert is_on(world, first)
+    assert there not in world.edge.hostnames(SECOND_ZONE, first.cloudflare_id)

@@ -94,6 +94,16 @@ def test_without_a_rule_the_approval_is_all(world: World) -> None:
     assert issuing.ca.issuer_skis == {issuing.ca.ski}
 
 
+def test_a_zone_that_is_gone_keeps_no_issuers_from_changing(world: World) -> None:
+    world.edge.add_zone("passing.example")
+    issuing = Issuing(world)
+    assert world.approve(world.ask(issuing.ca, "api.passing.example")).state == "done"
+    world.edge.remove_zone("passing.example")
+    world.run_account()
+    assert issuing.approve(issuing.ask("self", issuing.middle.pem)).state == "done"
+    assert issuing.pins() == issuing.ca.issuer_skis and len(issuing.pins() or ()) == 2
+
+
 def test_a_failed_change_goes_back_and_is_tried_again_on_demand(world: World) -> None:
     issuing = Issuing(world)
     request = issuing.ask("self", issuing.middle.pem)

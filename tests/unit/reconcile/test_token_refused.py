@@ -34,7 +34,7 @@ def test_it_waits_for_whoever_holds_the_ca_and_holds_up_nobody() -> None:
             with transaction.atomic():
                 CertificateAuthority.objects.select_for_update(no_key=True).get(pk=ca.pk)
                 held.set()
-                _until_somebody_waits()
+                until_somebody_waits()
                 Account.objects.select_for_update(no_key=True).get(pk=account.pk)
         except Exception as fault:
             faults.append(fault)
@@ -53,7 +53,7 @@ def test_it_waits_for_whoever_holds_the_ca_and_holds_up_nobody() -> None:
     assert Account.objects.get().ca_writes_refused_at is not None
 
 
-def _until_somebody_waits() -> None:
+def until_somebody_waits() -> None:
     until = time.monotonic() + 10
     with connection.cursor() as cursor:
         while time.monotonic() < until:

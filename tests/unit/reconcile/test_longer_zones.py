@@ -1,0 +1,76 @@
+"""A longer zone comes after a hostname was covered: it is covered there, and what stands in the shorter one can go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from apps.coverage.break_glass import use_break_glass
+from apps.coverage.models import Association
+from apps.coverage.services import retire_ca
+from apps.identity.permissions import Role
+from apps.reconcile.differences import Decision, drift_open, propose
+from apps.reconcile.drift_services import ask
+from tests.factories import actor
+from tests.unit.reconcile.conftest import World
+
+SHORT, LONG = "northwind.example", "sub.northwind.example"
+NAME = f"api.{LONG}"
+
+
+@pytest.fixture
+def split(world: World) -> Iterator[World]:
+    """Each test adds the longer zone when it is time; it goes afterwards."""
+    yield world
+    world.edge.remove_zone(LONG)
+
+
+def test_what_stands_in_the_shorter_zone_is_removed_there(split: World) -> None:
+    ca = split.upload("Shorter")
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    split.edge.add_zone(LONG)
+    split.run_account()
+    removal = split.ask(ca, NAME, kind="uncover", mode="verify")
+    assert [row.zone.name for row in removal.hostnames.all()] == [SHORT]
+    assert split.approve(removal).state == "done"
+    assert split.edge.hostnames(SHORT, ca.cloudflare_id) == []
+    assert not Association.objects.exists()
+    retire_ca(by=split.engineer, ca_id=ca.pk, reason="Not used any more")
+
+
+def test_it_can_be_covered_in_the_longer_zone(split: World) -> None:
+    ca = split.upload("Longer")
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    split.edge.add_zone(LONG)
+    split.run_account()
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    assert split.edge.hostnames(LONG, ca.cloudflare_id) == [NAME]
+    for zone in (LONG, SHORT):
+        assert split.approve(split.ask(ca, NAME, kind="uncover", mode="verify")).state == "done"
+        assert split.edge.hostnames(zone, ca.cloudflare_id) == []
+
+
+def test_what_stands_in_the_shorter_zone_is_adopted_there(split: World) -> None:
+    ca = split.upload("Adopted")
+    split.edge.edit(SHORT, ca.cloudflare_id, [NAME])
+    split.edge.add_zone(LONG)
+    split.run_account()
+    split.sweep()
+    rows = drift_open(split.account, kind="unexpected", ca=str(ca.pk))
+    proposal = propose(by=split.owner, account=split.account, rows=rows, decision=Decision.ACCEPT)
+    (request,) = ask(by=split.owner, groups=proposal.groups, reason="Ours")
+    assert split.approve(request).state == "done"
+    assert split.edge.hostnames(LONG, ca.cloudflare_id) == []
+    assert [row.zone.name for row in Association.objects.all()] == [SHORT]
+
+
+def test_the_glass_is_broken_in_the_longer_zone(split: World) -> None:
+    ca = split.upload("Night")
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    split.edge.add_zone(LONG)
+    split.run_account()
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    use_break_glass(by=actor(Role.RESPONDER), account=split.account, hostname=NAME, reason="Locked out")
+    split.run()
+    assert [rule["action"] for rule in split.edge.rules(LONG)] == ["log"]
