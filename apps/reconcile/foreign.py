@@ -24,8 +24,8 @@ MARK = re.compile(r" \(installation ([0-9a-f]{8})\)$")
 # A person corrects something once; whoever takes our writes back three times in an hour does not know of us.
 UNDONE = 3
 WITHIN = timedelta(hours=1)
-# Changes that somebody may take back: a superseded one as far as it was sent and seen.
-ENDED = (Plan.State.APPLIED, Plan.State.SUPERSEDED)
+# Changes that somebody may take back: one that was not applied whole as far as it was sent and seen.
+ENDED = (Plan.State.APPLIED, Plan.State.SUPERSEDED, Plan.State.DIVERGED)
 
 
 def marked(description: str) -> str:

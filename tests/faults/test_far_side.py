@@ -157,6 +157,8 @@ def test_r17_an_edge_that_stores_another_list_is_named_and_not_fought(
     assert f"ours.{zone}" in stored
     [event] = [e for e in told(driver, "edge:list_changed_outside", events) if e["zone"] == zone]
     assert event["after"]["hostnames"] == stored
+    [diverged] = [e for e in told(driver, "plan:diverged", events) if e["zone"] == zone]
+    assert "changed outside right after it was sent" in diverged["after"]["error"]
     assert len(driver.puts(zone, since)) == 1, "no ping-pong"
 
 
