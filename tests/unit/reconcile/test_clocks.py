@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from apps.audit.models import AuditEvent
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import admit_ca
+from apps.inventory.holds import stops_in_force
 from apps.inventory.models import EdgeList
 from apps.outbox.clock import database_now
 from apps.outbox.models import OutboxEntry
@@ -74,6 +75,18 @@ def test_what_shows_late_is_ours_whatever_the_clock_of_who_gave_it_up(world: Wor
     world.sweep()
     assert EdgeList.objects.get(zone=world.zone(), ca_cloudflare_id=ca.cloudflare_id).hostnames == [NAME]
     assert not AuditEvent.objects.filter(action="edge:list_changed_outside").exists()
+
+
+def test_whoever_takes_ours_back_is_noticed_by_a_worker_whose_clock_is_ahead(world: World) -> None:
+    ca = world.upload("Taken back")
+    for number in range(3):
+        assert not stops_in_force().exists()
+        world.approve(world.ask(ca, f"back-{number}.northwind.example", mode="verify"))
+        world.edge.edit("northwind.example", ca.cloudflare_id, [])
+        with another_worker():
+            OutboxEntry.objects.filter(subject_id=world.zone().pk).update(due_at=Now())
+            run_zone(world.zone().pk)
+    assert stops_in_force().get().zone == world.zone()
 
 
 def test_a_removal_counts_for_its_whole_window_on_any_clock(world: World) -> None:
