@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
-from django.utils import timezone
-
 from apps.audit.models import AuditEvent
 from apps.inventory.alarms import installation_name, raise_alarm
 from apps.inventory.models import Stop, Zone
+from apps.outbox.clock import database_now
 from apps.planning.rule import is_ours
 from apps.planning.state import RuleState
 from apps.reconcile.models import Plan, PlanStep
@@ -24,8 +23,8 @@ MARK = re.compile(r" \(installation ([0-9a-f]{8})\)$")
 # A person corrects something once; whoever takes our writes back three times in an hour does not know of us.
 UNDONE = 3
 WITHIN = timedelta(hours=1)
-# Changes that somebody may take back: a superseded one as far as it was sent and seen.
-ENDED = (Plan.State.APPLIED, Plan.State.SUPERSEDED)
+# Changes that somebody may take back: one that was not applied whole as far as it was sent and seen.
+ENDED = (Plan.State.APPLIED, Plan.State.SUPERSEDED, Plan.State.DIVERGED)
 
 
 def marked(description: str) -> str:
@@ -56,7 +55,7 @@ def undoes_ours(zone: Zone, ca_key: str, added: frozenset[str], removed: frozens
 
     What healing put back does not count: healing has a brake of its own (healing.py).
     """
-    plans = Plan.objects.filter(zone=zone, created_at__gt=timezone.now() - WITHIN, state__in=ENDED)
+    plans = Plan.objects.filter(zone=zone, created_at__gt=database_now() - WITHIN, state__in=ENDED)
     put_in: dict[str, bool] = {}
     taken_out: dict[str, bool] = {}
     for plan in plans.order_by("-number").prefetch_related("steps"):
@@ -95,7 +94,7 @@ def _still_undone(events: Iterable[AuditEvent]) -> list[AuditEvent]:
 
 def notice_foreign_writer(zone: Zone) -> None:
     """Stop writes in the zone once ours were taken back several times within the hour and since the last decision."""
-    since = timezone.now() - WITHIN
+    since = database_now() - WITHIN
     decided = Stop.objects.filter(zone=zone, cause__startswith="undone:").order_by("-lifted_at").first()
     if decided and decided.lifted_at:
         since = max(since, decided.lifted_at)

@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 
-from django.utils import timezone
-
 from apps.audit.models import AuditEvent
 from apps.audit.services import record
 from apps.inventory.models import Account, Zone
+from apps.outbox.clock import database_now
 from apps.planning.diff import put_back
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.state import DesiredZone
@@ -46,13 +45,13 @@ def _missing(zone: Zone, observation: Observation) -> list[Drift]:
 
 def _healed(zone: Zone) -> Counter[str]:
     """How often each CA's list was healed within the hour, whatever came of it."""
-    plans = Plan.objects.filter(zone=zone, healing=True, created_at__gt=timezone.now() - WITHIN)
+    plans = Plan.objects.filter(zone=zone, healing=True, created_at__gt=database_now() - WITHIN)
     return Counter(step["ca"] for plan in plans for step in plan.document["steps"] if step["kind"] == "replace_list")
 
 
 def _tell_stopped(zone: Zone, ca_id: str) -> None:
     """Once an hour, in the audit log; the drift page says it as long as it is so."""
-    since = timezone.now() - WITHIN
+    since = database_now() - WITHIN
     told = AuditEvent.objects.filter(action="healing:stopped", subject_id=str(zone.pk), at__gt=since)
     if any(event.details.get("ca_cloudflare_id") == ca_id for event in told):
         return

@@ -15,7 +15,8 @@ class Plan(models.Model):
 
     OPEN until its outcome is known. VERIFYING: a read-back lags, and nothing is sent until it shows what was. APPLIED:
     every call was made, and a read shows it all. REFUSED: a guard said no, nothing was sent. SUPERSEDED: the edge moved
-    or lagged, or the run was cut off; a later plan goes on from what is read. DIVERGED: a read shows something else.
+    or lagged, or the run was cut off; a later plan goes on from what is read. DIVERGED: a read shows something else;
+    where that is a list, a later plan goes on from it.
     """
 
     class State(models.TextChoices):

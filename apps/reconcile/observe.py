@@ -43,6 +43,8 @@ WORKER = Actor.portal("worker")
 Own = tuple[str, Words]
 # What was given up because the edge did not show it may show all the same: it is ours then, and no foreign change.
 MAY_STILL_SHOW = timedelta(minutes=10)
+# Why a change ended whose list was shown, and at once otherwise. What comes after that is no lag of it.
+OTHER_LIST = "The list was changed outside right after it was sent. The next plan goes on from what is read."
 
 
 class Overtaken(PortalError):
@@ -70,7 +72,8 @@ def store_observation(
     begun = PlanStep.objects.exclude(state=PlanStep.State.NOT_STARTED).values("plan_id")
     open_plans = list(Plan.objects.filter(zone=zone, state__in=Plan.OPEN, pk__in=begun))
     open_plans += [applied] if applied else []
-    late = Plan.objects.filter(zone=zone, state=Plan.State.DIVERGED, finished_at__gt=database_now() - MAY_STILL_SHOW)
+    since = database_now() - MAY_STILL_SHOW
+    late = Plan.objects.filter(zone=zone, state=Plan.State.DIVERGED, finished_at__gt=since).exclude(error=OTHER_LIST)
     observed = observation.zone
     for key, ca_id in keys.items():
         explained = _explained(open_plans, key) + _sent(late, key)

@@ -108,7 +108,8 @@ def end_plan(plan: Plan, state: str, *, error: str = "") -> None:
     # Readings that began before this moment may show the edge as it was in the middle of the plan.
     Zone.objects.filter(pk=plan.zone_id).update(edge_revision=F("edge_revision") + 1)
     before = {"state": plan.state}
-    plan.state, plan.error, plan.finished_at = state, error, timezone.now()
+    # How long its lists may still show late is counted from here, by whichever worker reads them.
+    plan.state, plan.error, plan.finished_at = state, error, database_now()
     plan.save(update_fields=["state", "error", "finished_at"])
     if not any(step.document.get("removes") and step.state in MAY_BE_SENT for step in plan.steps.all()):
         give_back_overrides(change_id=plan.pk)

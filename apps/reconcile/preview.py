@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from apps.coverage.afterwards import afterwards_of, losing_check
-from apps.coverage.models import CoverageRequest, Kind
+from apps.coverage.models import Association, CoverageRequest, Kind
 from apps.coverage.selectors import desired_with
 from apps.inventory.models import EdgeList, EdgeRules, Zone
 from apps.inventory.selectors import slot_certificates, slot_keys
@@ -55,6 +55,7 @@ def request_document(
         "ca": {"name": request.ca.name, "fingerprint": request.ca.fingerprint},
         "summary": _summary(zones, effects),
         "loses_check": loses,
+        "owners": _owners(request, effects),
         "guards": guards,
         "confirm": leaving if leaving and (loses or any(row["guard"] not in REFUSED for row in guards)) else None,
         "precedence": _precedence(request, observed),
@@ -159,6 +160,14 @@ def _summary(zones: list[dict[str, Any]], effects: list[dict[str, Any]]) -> dict
         "rules": sum(len(zone["rules"]) for zone in zones),
         "unchanged": sum(len(set(row["before"]) & set(row["after"])) for row in lists),
     }
+
+
+def _owners(request: CoverageRequest, effects: list[dict[str, Any]]) -> list[dict[str, str]]:
+    """Whose hostnames go: the team that owns each as it is planned, "" for none."""
+    leaving = sorted((row["zone"], row["hostname"]) for row in effects if row["operation"] == "dissociate")
+    rows = Association.objects.filter(ca=request.ca, hostname__in=[name for _, name in leaving])
+    teams = {(row.zone.name, row.hostname): row.owner_team for row in rows.select_related("zone", "owner_team")}
+    return [{"zone": zone, "hostname": name, "owner": str(teams.get((zone, name)) or "")} for zone, name in leaving]
 
 
 def _precedence(request: CoverageRequest, observed: Mapping[Zone, ObservedZone]) -> list[str]:

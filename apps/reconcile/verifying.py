@@ -13,13 +13,12 @@ from apps.inventory.models import Zone
 from apps.planning.rule import is_ours
 from apps.planning.state import ObservedZone
 from apps.reconcile.models import Plan, PlanStep
-from apps.reconcile.observe import WORKER
+from apps.reconcile.observe import OTHER_LIST, WORKER
 from apps.reconcile.plans import end_plan, end_step, may_lag
 from apps.reconcile.versions import WRITES, list_versions, rule_versions, words_of
 
 CUT_OFF = "The run was cut off. The next plan goes on from what the edge shows."
 GOES_ON = "What was sent is at the edge now. The calls that were left go in the next change."
-OTHER_LIST = "The list was changed outside right after it was sent. The next plan goes on from what is read."
 OTHER_RULE = (
     "A rule was changed outside right after it was sent, and stays as it is now. Look at Drift, then rebuild or retry."
 )
@@ -43,8 +42,9 @@ def still_verifying(zone: Zone, observed: ObservedZone) -> bool:
         if sight is Sight.SHOWN:
             _close_shown(plan)
         elif sight is Sight.OTHER_LIST:
-            # No lag shows a list that never was, and waiting would help nobody.
-            _close(plan, Plan.State.SUPERSEDED, OTHER_LIST)
+            # No lag shows a list that never was, and waiting would help nobody. People are told; its requests fail only
+            # if what they asked for cannot be brought there after all.
+            _close(plan, Plan.State.DIVERGED, OTHER_LIST)
         elif sight is Sight.OTHER_RULE:
             # The next plan would write the rule whole, over whatever somebody meant by the change.
             _diverge(plan, OTHER_RULE)

@@ -51,12 +51,8 @@ def create_certificate(call: Call) -> Reply:
         raise errors.bad_value("name must be a string", pointer="/name")
     described = x509_text.describe(text, bad_pem_code=call.switches.bad_pem_code)
     account_id = call.params["account_id"]
-    if ca and not described.all_cas and not call.switches.leaf_as_ca:
-        raise errors.certificate_not_a_ca()
-    if ca and not described.signature_known:
-        raise errors.signature_not_supported(described.signature)
-    if ca and call.switches.expired_ca_refused and described.expires_on < whole_seconds(call.now):
-        raise errors.certificate_expired()
+    if ca:
+        _refuse_bad_ca(described, call.switches, whole_seconds(call.now))
     known = "SELECT 1 FROM certificates WHERE account_id = ? AND digest = ?"
     if call.db.execute(known, (account_id, described.digest)).fetchone():
         raise errors.certificate_exists()
@@ -68,6 +64,16 @@ def create_certificate(call: Call) -> Reply:
     certificate_id = insert(call.db, account_id, stored, name=name, ca=ca, now=call.now)
     document = document_of(certificate_row(call.db, account_id, certificate_id))
     return Reply({**document, "updated_at": document["uploaded_on"]})
+
+
+def _refuse_bad_ca(described: x509_text.Described, switches: Switches, now: str) -> None:
+    code = switches.refused_ca_code
+    if not described.all_cas and not switches.leaf_as_ca:
+        raise errors.certificate_not_a_ca(code)
+    if not described.signature_known and not switches.any_signature:
+        raise errors.signature_not_supported(described.signature, code)
+    if switches.expired_ca_refused and described.expires_on < now:
+        raise errors.certificate_expired(code)
 
 
 def get_certificate(call: Call) -> Reply:
@@ -86,7 +92,7 @@ def delete_certificate(call: Call) -> Reply:
     cleared = association_store.cleared_at(call.db, row["id"])
     draining = cleared is not None and call.now.timestamp() - cleared < call.switches.delete_refused_s
     if _zones_using(call.db, row["id"]) or draining:
-        raise errors.certificate_in_use(call.switches.in_use_status)
+        raise errors.certificate_in_use(call.switches.in_use_status, call.switches.in_use_code)
     remove(call.db, row, call.now)
     return Reply(document_of(row))
 

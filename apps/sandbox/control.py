@@ -2,7 +2,8 @@
 
 GET  state, switches, faults, requests?since=&origin=&limit=, holds?wait_s=&after=,
      client?host=&path=&method=&certificate=
-POST holds/{id} {apply?, reply?}, client {host, path?, method?, certificate?}, and the changes of `control_actions`
+POST holds/{id} {apply?, reply?}, client {host, path?, method?, certificate?, switches?}, and the changes of
+     `control_actions`
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from apps.sandbox.control_actions import ACTIONS
 from apps.sandbox.errors import ApiError
 from apps.sandbox.gateway import Gateway
 from apps.sandbox.holds import Decision, Holds
-from apps.sandbox.switches import read_switches
+from apps.sandbox.switches import changed, read_switches
 from apps.sandbox.wire import Answer, failure
 
 PREFIX = "/_sandbox/"
@@ -67,7 +68,10 @@ def _requests(db: sqlite3.Connection, wanted: dict[str, str]) -> Body:
 
 
 def _client(db: sqlite3.Connection, now: datetime, sent: Body) -> Body:
-    return asdict(data_plane.judge(db, data_plane.Request(**sent), read_switches(db), now))
+    """`switches` are others for this one request."""
+    fields = dict(sent)
+    switches = changed(read_switches(db), fields.pop("switches", {}))
+    return asdict(data_plane.judge(db, data_plane.Request(**fields), switches, now))
 
 
 def _holds(holds: Holds, method: str, path: str, wanted: dict[str, str], body: bytes) -> Any:

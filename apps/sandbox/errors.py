@@ -90,20 +90,20 @@ def certificate_invalid() -> ApiError:
     return ApiError(400, 1415, "Certificate id is invalid or deleted", assumed=True)
 
 
-def certificate_expired() -> ApiError:
-    return ApiError(400, 1477, "Certificate has expired", assumed=True)
+def certificate_expired(code: int = 0) -> ApiError:
+    return ApiError(400, code or 1477, "Certificate has expired", assumed=True)
 
 
-def certificate_in_use(status: int = 400) -> ApiError:
-    return ApiError(status, 1473, "Certificate is in use by one or more services", assumed=True)
+def certificate_in_use(status: int = 400, code: int = 1473) -> ApiError:
+    return ApiError(status, code, "Certificate is in use by one or more services", assumed=True)
 
 
-def certificate_not_a_ca() -> ApiError:
-    return ApiError(400, 1474, "Certificate is not a CA: Basic Constraints must be CA:TRUE", assumed=True)
+def certificate_not_a_ca(code: int = 0) -> ApiError:
+    return ApiError(400, code or 1474, "Certificate is not a CA: Basic Constraints must be CA:TRUE", assumed=True)
 
 
-def signature_not_supported(name: str) -> ApiError:
-    return ApiError(400, 1475, f"Unsupported signature algorithm: {name}", assumed=True)
+def signature_not_supported(name: str, code: int = 0) -> ApiError:
+    return ApiError(400, code or 1475, f"Unsupported signature algorithm: {name}", assumed=True)
 
 
 def no_free_slot() -> ApiError:

@@ -33,7 +33,7 @@ class CallSwitches:
 
 @dataclass(frozen=True)
 class CertificateSwitches:
-    """`quota` counts the CA slots of an account."""
+    """`quota` counts the CA slots of an account. `refused_ca_code` 0 means a code for each reason."""
 
     quota: int = 5
     leaves_count: bool = False
@@ -44,6 +44,8 @@ class CertificateSwitches:
     chain_deduplicated: bool = False
     expired_ca_refused: bool = False
     leaf_as_ca: bool = False
+    any_signature: bool = False
+    refused_ca_code: int = 0
     bad_pem_code: int = 1470
     type_shown: bool = True
     certificates_paged: bool = False
@@ -51,6 +53,7 @@ class CertificateSwitches:
     delete_refused_s: int = 0
     deleted_lag_s: int = 0
     in_use_status: int = 400
+    in_use_code: int = 1473
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "bad_token_status": (400, 401, 403),
     "pem_newline": ("removed", "kept", "added"),
     "in_use_status": (400, 409),
+    "in_use_code": (1473, 1406, 1499),
+    "refused_ca_code": (0, 1400, 1406, 1470),
     "bad_pem_code": (1470, 1400, 1406, 1411),
     "chain_trusts": ("all", "first", "last"),
     "hostname_order": ("kept", "sorted", "reversed"),

@@ -127,8 +127,8 @@ class Up:
         path.unlink(missing_ok=True)
         self._child("broker", [
             str(server), "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "700", "--appendonly", "yes",
-            "--dir", str(self.folder / "broker"), "--maxmemory-policy", "noeviction", "--loglevel", "warning",
-            "--save", "",
+            "--appendfsync", "everysec", "--dir", str(self.folder / "broker"), "--maxmemory-policy", "noeviction",
+            "--loglevel", "warning", "--save", "",
         ])  # fmt: skip
         return {"BYOCA_BROKER_SOCKET": str(path)}
 

@@ -217,11 +217,13 @@ class Driver:
         return json.loads(self.python(code, *arguments))
 
     @contextmanager
-    def more(self, *command: str, times: int = 1) -> Iterator[list[subprocess.Popen[bytes]]]:
-        """Further parts beside those of `up`, each in a session of its own."""
+    def more(
+        self, *command: str, times: int = 1, program: tuple[str, ...] = ("celery",)
+    ) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Further parts beside those of `up`, each in a session of its own. `program`: the module that runs celery."""
         started = [
             subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "byoca_portal", "--quiet", *command], cwd=ROOT,
+                [sys.executable, "-m", *program, "-A", "byoca_portal", "--quiet", *command], cwd=ROOT,
                 env=self._environment(), start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )
             for _ in range(times)

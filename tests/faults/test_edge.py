@@ -352,7 +352,9 @@ def calls_between(driver: Driver, mark: dict[str, Any], from_s: float, to_s: flo
 
 
 def test_r1_one_429_pauses_every_process_for_as_long_as_it_says(driver: Driver, ca: dict[str, Any]) -> None:
-    rows = [driver.ask(ca, f"pause-{number}.{zone}") for number in range(2) for zone in driver.edge.zones]
+    names = [f"pause-{number}.{zone}" for number in range(17) for zone in driver.edge.zones]
+    assert len(names) >= 50
+    rows = [driver.ask(ca, name) for name in names]
     since = driver.seq()
     driver.edge.fault("rate_limited", {"method": "PUT", "path": LIST_PATH}, seconds=7)
     for row in rows:

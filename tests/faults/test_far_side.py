@@ -19,6 +19,7 @@ ZONES = {
     "expired": "expired.example",
     "disabled": "disabled.example",
     "no-waf-write": "no-waf-write.example",
+    "other-address": "other-address.example",
     "absent": "absent.example",
     "garbage": "garbage.example",
     "date": "date.example",
@@ -86,7 +87,10 @@ TOKENS: dict[str, dict[str, Any]] = {
     "expired": {"expires_on": (datetime.now(UTC) - timedelta(minutes=1)).isoformat()},
     "disabled": {"status": "disabled"},
     "no-waf-write": {"permissions": [name for name in ALL_PERMISSIONS if name != Permission.ZONE_WAF_WRITE]},
+    "other-address": {},
 }
+# A token that is good for other addresses than the portal's: the stand-in has none of its own to tell apart.
+NOT_FROM_HERE = {"fault": "status", "status": 403, "code": 9109, "message": "Cannot use the access token from location"}
 
 
 @pytest.mark.parametrize("how", TOKENS)
@@ -97,7 +101,10 @@ def test_r19_a_refused_token_stops_writes_is_told_once_and_replaced(
     of_rules = how == "no-waf-write"
     row = driver.ask(ca, f"api.{zone}", mode="log" if of_rules else "verify")
     token, since, events = token_in_use(driver), driver.seq(), len(driver.audit())
-    driver.edge.change_token(token, **TOKENS[how])
+    if TOKENS[how]:
+        driver.edge.change_token(token, **TOKENS[how])
+    else:
+        driver.edge.faults({"match": {"token": token, "times": None}, "do": NOT_FROM_HERE})
     driver.approve(row)
     wait_for(lambda: told(driver, "account:token_refused", events), within_s=90, saying="it is told")
     assert account(driver)["token_state"] == "broken"
@@ -157,6 +164,8 @@ def test_r17_an_edge_that_stores_another_list_is_named_and_not_fought(
     assert f"ours.{zone}" in stored
     [event] = [e for e in told(driver, "edge:list_changed_outside", events) if e["zone"] == zone]
     assert event["after"]["hostnames"] == stored
+    [diverged] = [e for e in told(driver, "plan:diverged", events) if e["zone"] == zone]
+    assert "changed outside right after it was sent" in diverged["after"]["error"]
     assert len(driver.puts(zone, since)) == 1, "no ping-pong"
 
 

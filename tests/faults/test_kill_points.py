@@ -70,7 +70,7 @@ ENDED = [point for point in POINTS if point[0] in {"K3", "K4", "K5", "K6-not-app
 def test_r29_a_worker_that_is_asked_to_end_finishes_what_it_began(
     driver: Driver, ca: dict[str, Any], parked: list[dict[str, Any]], point: str, call: str, at: str, applied: bool
 ) -> None:
-    """The other points, a second signal and SIGQUIT are in test_processes.py."""
+    """K8 and K9 are in test_kill_points_commit.py, a second signal and SIGQUIT in test_processes.py."""
     push = make_push(driver, ca, "list")
     hold = push.park(call, at)
     parked.append(hold)

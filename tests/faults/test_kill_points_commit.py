@@ -1,6 +1,6 @@
-"""SIGKILL and SIGSTOP around the commits of a push, K0 to K2 and K8 to K10 of docs/reliability.md, and of uploads.
+"""Killed, stopped or asked to end around the commits of a push, K0 to K2 and K8 to K10 of docs/reliability.md.
 
-Pages and workers are held at a commit by what they wait for: the database, the broker, a parked call.
+So are uploads. Pages and workers are held at a commit by what they wait for: the database, the broker, a parked call.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def approved_beside_a_stopped_worker(push: Push, how: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("how", ["kill", "stop", "end"])
 def test_k8_verified_and_not_committed(driver: Driver, ca: dict[str, Any], how: str) -> None:
     push = make_push(driver, ca, "list")
     verify = push.park("verify", "after_apply_before_reply")
@@ -139,6 +139,8 @@ def test_k8_verified_and_not_committed(driver: Driver, ca: dict[str, Any], how: 
             wait_for(lambda: not driver.edge.has_holds(), saying="the answer is out")
             if how == "kill":
                 os.kill(worker, signal.SIGKILL)
+            elif how == "end":
+                os.kill(driver.part("worker"), signal.SIGTERM)
             else:
                 later.enter_context(driver.stopped(worker))
         push.converged()
@@ -147,7 +149,7 @@ def test_k8_verified_and_not_committed(driver: Driver, ca: dict[str, Any], how: 
     assert len([row for row in driver.puts(ZONE, push.since) if push.hostname in row["body"]]) == 1, "it reads first"
 
 
-@pytest.mark.parametrize("how", ["kill", "stop"])
+@pytest.mark.parametrize("how", ["kill", "stop", "end"])
 def test_k9_committed_and_not_acknowledged(driver: Driver, ca: dict[str, Any], how: str) -> None:
     push = make_push(driver, ca, "list")
     verify = push.park("verify", "after_apply_before_reply")
@@ -157,6 +159,8 @@ def test_k9_committed_and_not_acknowledged(driver: Driver, ca: dict[str, Any], h
             driver.done(push.row)
             if how == "kill":
                 driver.kill_worker()
+            elif how == "end":
+                os.kill(driver.part("worker"), signal.SIGTERM)
             else:
                 later.enter_context(driver.stopped(*driver.family("worker")))
         if how == "stop":

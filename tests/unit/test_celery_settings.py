@@ -172,6 +172,22 @@ def test_a_broker_behind_tls_is_checked_and_its_password_is_nowhere_shown() -> N
     assert "insecure" not in said.stderr
 
 
+@pytest.mark.parametrize("path", ["byoca_portal/supervisor/up.py", "docker-compose.yml"])
+def test_the_broker_drops_no_message_for_room_and_keeps_them_on_disk(path: str) -> None:
+    words = re.sub(r"[\s\",]+", " ", (ROOT / path).read_text(encoding="utf-8"))
+    for option in ("--appendonly yes", "--appendfsync everysec", "--maxmemory-policy noeviction"):
+        assert option in words
+
+
+def test_no_message_waits_in_a_worker_and_none_is_tried_again_by_celery() -> None:
+    """When something is due is in the database (`due_at`), and so is how often it was tried."""
+    product = [path for folder in ("apps", "byoca_portal") for path in (ROOT / folder).rglob("*.py")]
+    waits = re.compile(r"\b(countdown|eta|autoretry_for|retry_backoff)=|\.retry\(|\.(delay|apply)\(")
+    assert [str(path) for path in product if waits.search(path.read_text(encoding="utf-8"))] == []
+    ours = {name: task for name, task in app.tasks.items() if not name.startswith("celery.")}
+    assert {task.rate_limit for task in ours.values()} == {None}
+
+
 @pytest.fixture
 def guarded(tmp_path: Path) -> Iterator[str]:
     """A server with the user of docker-compose.yml."""

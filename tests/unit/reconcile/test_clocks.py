@@ -7,8 +7,11 @@ from datetime import UTC, datetime, timedelta
 import time_machine
 from django.db.models.functions import Now
 
+from apps.audit.models import AuditEvent
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import admit_ca
+from apps.inventory.holds import stops_in_force
+from apps.inventory.models import EdgeList
 from apps.outbox.clock import database_now
 from apps.outbox.models import OutboxEntry
 from apps.reconcile.accounts import run_account
@@ -57,6 +60,33 @@ def test_a_lag_is_waited_for_whatever_the_time_is_here(world: World) -> None:
         run_zone(world.zone().pk)
     world.edge.switch(association_lag_s=0)
     assert Plan.objects.get(zone=world.zone()).state == "verifying"
+
+
+def test_what_shows_late_is_ours_whatever_the_clock_of_who_gave_it_up(world: World) -> None:
+    ca = world.upload("Late")
+    world.edge.switch(association_lag_s=600)
+    world.approve(world.ask(ca, NAME, mode="verify"))
+    Plan.objects.filter(state="verifying").update(verify_until=Now())
+    with time_machine.travel(datetime.now(UTC) - timedelta(hours=1)):
+        OutboxEntry.objects.filter(subject_id=world.zone().pk).update(due_at=Now())
+        run_zone(world.zone().pk)
+    assert Plan.objects.get(zone=world.zone()).state == "diverged"
+    world.edge.switch(association_lag_s=0)
+    world.sweep()
+    assert EdgeList.objects.get(zone=world.zone(), ca_cloudflare_id=ca.cloudflare_id).hostnames == [NAME]
+    assert not AuditEvent.objects.filter(action="edge:list_changed_outside").exists()
+
+
+def test_whoever_takes_ours_back_is_noticed_by_a_worker_whose_clock_is_ahead(world: World) -> None:
+    ca = world.upload("Taken back")
+    for number in range(3):
+        assert not stops_in_force().exists()
+        world.approve(world.ask(ca, f"back-{number}.northwind.example", mode="verify"))
+        world.edge.edit("northwind.example", ca.cloudflare_id, [])
+        with another_worker():
+            OutboxEntry.objects.filter(subject_id=world.zone().pk).update(due_at=Now())
+            run_zone(world.zone().pk)
+    assert stops_in_force().get().zone == world.zone()
 
 
 def test_a_removal_counts_for_its_whole_window_on_any_clock(world: World) -> None:

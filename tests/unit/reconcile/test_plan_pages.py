@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from apps.coverage.models import CoverageRequest
+from apps.coverage.models import Association, CoverageRequest
 from apps.coverage.selectors import current_plan, request_by_id
 from apps.identity.actors import Actor
 from apps.identity.permissions import Role
@@ -114,6 +114,24 @@ def test_an_ordinary_removal_needs_the_digest_alone_by_api_and_the_number_on_the
     assert (approved.status_code, approved.json()["approvals"][0]["confirmed"]) == (200, None)
     world.run()
     assert {request_by_id(row.pk).state for row in (by_page, by_api)} == {"done"}
+
+
+def test_a_removal_names_the_owner_of_each_hostname_that_goes_in_the_plan_and_on_the_page(world: World) -> None:
+    """F06."""
+    ca = world.upload("Owned")
+    assert world.approve(world.ask(ca, *NAMES[:2], mode="verify")).state == "done"
+    Association.objects.filter(hostname=NAMES[1]).update(owner_team=None)
+    request = world.ask(ca, *NAMES[:2], kind="uncover")
+    wanted = [{"zone": ZONE, "hostname": NAMES[0], "owner": "Payments"},
+              {"zone": ZONE, "hostname": NAMES[1], "owner": ""}]  # fmt: skip
+    page = browser(world.engineer)
+    assert page.get(f"/requests/{request.pk}/plan.json").json()["owners"] == wanted
+    shown = Caller(world.engineer).send("GET", f"/requests/{request.pk}/").json()
+    assert shown["plan"]["owners"] == wanted
+    cells = page.get(f"/requests/{request.pk}/").content.decode().split('<td data-l="Team">')
+    assert [cell.partition("<")[0] for cell in cells[1:]] == ["Payments", "No owner"]
+    covering = world.ask(ca, NAMES[2], mode="verify")
+    assert page.get(f"/requests/{covering.pk}/plan.json").json()["owners"] == []
 
 
 def test_the_second_approvers_card_is_for_one_more_person(world: World) -> None:

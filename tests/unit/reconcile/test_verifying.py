@@ -14,6 +14,7 @@ from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import current_plan, request_by_id
 from apps.coverage.services import approve_request
+from apps.notify.kinds import is_told
 from apps.outbox.models import OutboxEntry
 from apps.reconcile.apply import Applier, Outcome
 from apps.reconcile.foreign import undoes_ours
@@ -156,6 +157,29 @@ def test_a_rule_edited_right_after_it_was_sent_is_not_written_over(
     assert [rule["action"] for rule in our_rules(world)] == ["log"], "the edit stays until a person decides"
     assert AuditEvent.objects.filter(action="edge:rule_changed_outside").count() == 1
     assert request_by_id(request.pk).state in {"failed", "stale"}
+
+
+def test_a_list_that_is_another_than_was_sent_diverges_is_told_and_gone_on_from(world: World) -> None:
+    """F08. Whoever takes back later what came between is somebody else again."""
+    ca = world.upload("Other list")
+    request = world.ask(ca, NAME, mode="verify")
+    world.edge.fault("switches", {"method": "PUT"}, set={"hostnames_stored": "with_another"})
+    approve(world, request)
+    run_next(world)
+    run_next(world)
+    (plan,) = changes(world)
+    assert (plan.state, plan.steps.last().state) == ("diverged", "failed")
+    assert "changed outside right after it was sent" in plan.error
+    event = AuditEvent.objects.get(action="plan:diverged")
+    assert is_told(event)
+    assert request_by_id(request.pk).state == "done", "what it asked for is there"
+    stored = f"stored-by-itself.{ZONE}"
+    assert world.edge.hostnames(ZONE, ca.cloudflare_id) == [NAME, stored], "and what came with it is left alone"
+    world.edge.edit(ZONE, ca.cloudflare_id, [NAME])
+    run_next(world)
+    outside = AuditEvent.objects.filter(action="edge:list_changed_outside").order_by("seq")
+    assert [(e.details["added"], e.details["removed"]) for e in outside] == [([stored], []), ([], [stored])]
+    assert sent(world, PUT) == 1
 
 
 def test_a_lag_may_show_a_list_as_it_was_in_the_middle_of_the_change(

@@ -49,7 +49,7 @@ def guard(edge: Edge, expression: str, **fields: Any) -> None:
     assert edge.control("POST", "rules/add", {"zone": ZONE, "rule": rule})[0] == 200
 
 
-def judge(edge: Edge, host: str = HOST, pem: str = "", **fields: str) -> dict[str, Any]:
+def judge(edge: Edge, host: str = HOST, pem: str = "", **fields: Any) -> dict[str, Any]:
     status, document = edge.control("POST", "client", {"host": host, "certificate": pem, **fields})
     assert status == 200, document
     return dict(document)
@@ -190,6 +190,12 @@ def test_a_port_in_the_host_escapes_a_rule_unless_it_is_dropped(edge: Edge, ca: 
     assert judge(edge, f"{HOST}:8443")["status"] == 200
     edge.control("POST", "switches", {"host_keeps_port": False})
     assert judge(edge, f"{HOST}:8443")["status"] == 403
+
+
+def test_a_switch_can_be_set_for_one_client(edge: Edge, ca: str) -> None:
+    assert judge(edge, f"{HOST}:8443", switches={"host_keeps_port": False})["status"] == 403
+    assert judge(edge, f"{HOST}:8443")["status"] == 200
+    assert edge.control("POST", "client", {"host": HOST, "switches": {"nonsense": 1}})[0] == 400
 
 
 def test_a_host_of_no_zone_and_a_bad_certificate(edge: Edge, ca: str) -> None:

@@ -183,6 +183,28 @@ def test_a_switch_can_be_set_for_one_call(edge: Edge) -> None:
 
 
 @pytest.mark.parametrize(
+    ("switches", "status"),
+    [
+        ({"down": True}, 503),
+        ({"associations_entitled": False}, 403),
+        ({"max_hostnames": 1}, 400),
+        ({"hostname_case": "refused"}, 400),
+        ({"token_spread_s": 10**6}, 403),
+        ({"ratelimit_headers": False}, 200),
+    ],
+)
+def test_switches_of_every_group_hold_for_one_call_and_leave_the_others(
+    edge: Edge, switches: dict[str, Any], status: int
+) -> None:
+    names = ["a.northwind.example", "B.northwind.example"]
+    get(edge)
+    arm(edge, {"fault": "switches", "set": switches})
+    found, _, headers = put(edge, names)
+    assert (found, "ratelimit" in headers) == (status, "ratelimit_headers" not in switches)
+    assert (put(edge, names)[0], "ratelimit" in get(edge)[2]) == (200, True)
+
+
+@pytest.mark.parametrize(
     ("match", "hit"),
     [
         ({"method": "put"}, True),

@@ -187,6 +187,31 @@ def test_a_leaf_may_be_taken_for_a_ca(edge: Edge, code_of: Code) -> None:
     assert upload(edge, leaf.pem)[1]["result"]["ca"] is True
 
 
+def test_an_algorithm_off_the_list_is_refused_or_taken(edge: Edge, code_of: Code) -> None:
+    pss = make_ca("Pss", key="rsa2048", pss=True).pem
+    assert code_of(upload(edge, pss)) == (400, 1475)
+    switch(edge, any_signature=True)
+    assert upload(edge, pss)[1]["result"]["ca"] is True
+
+
+@pytest.mark.parametrize("code", [1400, 1406, 1470])
+def test_what_is_no_usable_ca_may_have_one_code_whatever_the_reason(edge: Edge, code_of: Code, code: int) -> None:
+    expired = make_ca("Old")
+    edge.clock.now = expired.cert.not_valid_after_utc + timedelta(days=1)
+    switch(edge, refused_ca_code=code, expired_ca_refused=True)
+    leaf = make_leaf("client", issuer=make_ca("Root"))
+    for pem in (leaf.pem, make_ca("Pss", key="rsa2048", pss=True).pem, expired.pem):
+        answer = upload(edge, pem)
+        assert code_of(answer) == (400, code)
+        assert answer[1]["messages"], "the code is an assumption"
+
+
+@pytest.mark.parametrize("code", CHOICES["in_use_code"])
+def test_a_ca_in_use_is_refused_with_one_of_several_codes(edge: Edge, code_of: Code, code: int) -> None:
+    switch(edge, in_use_code=code)
+    assert code_of(edge.call("DELETE", f"{edge.certificates()}/{edge.legacy_ca()}")) == (400, code)
+
+
 @pytest.mark.parametrize("code", CHOICES["bad_pem_code"])
 def test_a_pem_that_cannot_be_read_has_one_of_several_codes(edge: Edge, code_of: Code, code: int) -> None:
     switch(edge, bad_pem_code=code)
