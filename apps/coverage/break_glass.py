@@ -28,7 +28,7 @@ from apps.coverage.models import (
     ModeChoice,
     RequestHostname,
 )
-from apps.coverage.states import RequestState
+from apps.coverage.states import HELD, RequestState
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import Person
@@ -179,6 +179,10 @@ def _decided_otherwise(rule: Enforcement) -> bool:
         return True
     if owner.kind not in {Kind.COVER, Kind.ADOPT, Kind.UNCOVER} or rule.is_held:
         return False
+    if owner.state in HELD:
+        # Failed or out of date before a read had shown it: no approval keeps the hostname as the glass left it.
+        rows = owner.hostnames.filter(zone=rule.zone_id, hostname=rule.hostname)
+        return rows.filter(result=RequestHostname.Result.DONE).exists()
     return owner.state not in {RequestState.WITHDRAWN, RequestState.REJECTED}
 
 

@@ -12,7 +12,8 @@ from apps.authorities.states import CaState
 from apps.coverage.break_glass import return_due_break_glasses, use_break_glass
 from apps.coverage.models import BreakGlass, CoverageRequest
 from apps.coverage.progress_services import fail_requests
-from apps.coverage.selectors import request_by_id
+from apps.coverage.selectors import current_plan, request_by_id
+from apps.coverage.services import approve_request
 from apps.errors import Conflict
 from apps.identity.permissions import Role
 from apps.inventory.stops import lift_stop, stop_writes
@@ -118,6 +119,24 @@ def test_log_that_was_asked_for_before_and_approved_while_it_lasts_stays(world: 
     assert world.approve(asked).state == "done"
     assert returned(world, broken).return_request_id is None
     assert action(world) == "log"
+
+
+@pytest.mark.parametrize("ends", ["failed", "out of date"])
+def test_it_returns_though_log_was_approved_that_nothing_came_of(world: World, ends: str) -> None:
+    ca = covered(world, "First")
+    asked = world.ask(ca, NAME, f"other.{ZONE}", mode="log")
+    broken = break_glass(world)
+    plan = current_plan(asked)
+    assert plan is not None
+    approve_request(by=world.engineer, request_id=asked.pk, digest=plan.digest)
+    if ends == "failed":
+        fail_requests(by=WORKER, request_ids=[asked.pk], why="Refused by Cloudflare")
+    else:
+        world.edge.edit(ZONE, ca.cloudflare_id, [NAME, f"foreign.{ZONE}"])
+        world.sweep()
+    assert request_by_id(asked.pk).state == ("failed" if ends == "failed" else "stale")
+    returned(world, broken)
+    assert action(world) == "block"
 
 
 def test_log_for_another_ca_decides_nothing_about_block(world: World) -> None:
