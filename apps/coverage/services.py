@@ -36,7 +36,7 @@ from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
-from apps.inventory.models import Account
+from apps.inventory.models import Account, Zone
 from apps.outbox.services import mark_due
 from apps.pki.free_text import free_text, text_fault, text_faults
 from apps.planning.hostnames import MAX_NAMES
@@ -56,18 +56,22 @@ def create_request(
     team: Team | None = None,
     most: int = MAX_NAMES,
     undo_of: UUID | None = None,
+    in_zones: Mapping[str, Zone] | None = None,
 ) -> CoverageRequest:
     """Store a request in state `planning`. Raises Invalid with every problem, by field, and stores nothing then.
 
     The account row is locked first, so that two requests for one hostname cannot both find it free. `most` is how
     many hostnames it may name: a rotation names all of a CA. `undo_of` is the change that it undoes.
+    `in_zones` is as for `assess`.
     """
     by.require(Permission.REQUEST_CREATE)
     account = Account.objects.select_for_update(no_key=True).get(pk=ca.account_id)
     problems = text_faults(ticket=ticket, override=override) | _problems(by, kind, mode, reason, override, team)
     verdicts: tuple[Verdict, ...] = ()
     if "kind" not in problems:
-        verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text=text, override=override, most=most)
+        verdicts = assess(
+            by=by, ca=ca, kind=kind, mode=mode, text=text, override=override, most=most, in_zones=in_zones
+        )
     if broken := [f"{v.hostname or v.raw}: {v.message}" for v in verdicts if v.status == "fix"]:
         problems["hostnames"] = broken
     elif not verdicts and "kind" not in problems:

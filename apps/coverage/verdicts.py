@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from django.utils import timezone
 
@@ -51,6 +51,7 @@ class _Known:
     ladder: Ladder
     pending: dict[str, RequestHostname]
     edge: dict[str, list[Zone]]
+    meant: Mapping[str, Zone]
     edge_modes: dict[str, Mode]
     reserved: dict[str, Team]
     my_teams: set[int]
@@ -67,14 +68,16 @@ def assess(
     override: str = "",
     ignore_request: int | None = None,
     most: int = MAX_NAMES,
+    in_zones: Mapping[str, Zone] | None = None,
 ) -> tuple[Verdict, ...]:
     """Verdicts in input order. `text` is the bulk field: one hostname per line, or any usual separator.
 
-    `override` says why hostnames may go to block without a quiet period in log.
+    `override` says why hostnames may go to block without a quiet period in log. `in_zones` is hostname -> the zone that
+    is meant, for one that stands in several.
     """
     lines = read_lines(text, most=most)
     names = [line.hostname for line in lines if line.hostname]
-    known = _known(by, ca, kind, names, override, ignore_request)
+    known = replace(_known(by, ca, kind, names, override, ignore_request), meant=in_zones or {})
     return tuple(_verdict(line, ca, kind, mode, known) for line in lines)
 
 
@@ -107,6 +110,7 @@ def _known(
         ladder=Ladder.of(account, modes, override),
         pending={row.hostname: row for row in pending},
         edge=edge,
+        meant={},
         edge_modes=_edge_modes(account) if kind == Kind.ADOPT else {},
         reserved=reserved_teams(names),
         my_teams=set(by.person.teams.values_list("pk", flat=True)) if by.person else set(),
@@ -144,9 +148,10 @@ def _verdict(line: Line, ca: CertificateAuthority, kind: str, mode: str, known: 
 
 
 def _zone_for(hostname: str, ca: CertificateAuthority, kind: str, known: _Known) -> Zone | None:
-    """The longest zone that holds the hostname; to adopt, restore or remove it, the one in which it stands.
+    """The longest zone that holds the hostname; to adopt, restore or remove it, one in which it stands.
 
-    A longer zone may have come after a hostname was covered in a shorter one.
+    A longer zone may have come after a hostname was covered in a shorter one. Where it stands in both, what is asked of
+    the shorter one must not be taken for the one that serves it.
     """
     longest = known.zones.get(zone_of(hostname, known.zones) or "")
     stands: list[Zone] = []
@@ -154,6 +159,9 @@ def _zone_for(hostname: str, ca: CertificateAuthority, kind: str, known: _Known)
         stands = [row.zone for row in known.approved.get(hostname, []) if row.ca_id == ca.pk]
     elif kind == Kind.ADOPT:
         stands = known.edge.get(hostname, [])
+    meant = known.meant.get(hostname)
+    if meant in stands:
+        return meant
     return stands[0] if stands and longest not in stands else longest
 
 

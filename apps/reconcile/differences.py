@@ -17,7 +17,7 @@ from apps.coverage.models import Association, Enforcement, Kind, ModeChoice
 from apps.coverage.selectors import assess
 from apps.errors import NotFound
 from apps.identity.actors import Actor
-from apps.inventory.models import Account, EdgeRules
+from apps.inventory.models import Account, EdgeRules, Zone
 from apps.planning.seen import edge_modes
 from apps.planning.state import RuleState
 from apps.reconcile.models import Drift, DriftIgnore
@@ -32,12 +32,13 @@ class Decision(StrEnum):
 
 @dataclass(frozen=True)
 class Group:
-    """Hostnames that one request can name: one kind, one CA, one mode."""
+    """Hostnames that one request can name: one kind, one CA, one mode. `in_zones` says where it differs."""
 
     kind: str
     ca: CertificateAuthority
     mode: str
     hostnames: tuple[str, ...]
+    in_zones: dict[str, Zone] = field(default_factory=dict, compare=False)
 
 
 @dataclass
@@ -94,15 +95,18 @@ def propose(*, by: Actor, account: Account, rows: Iterable[Drift], decision: Dec
         key = sorter.restore(row) if decision is Decision.RESTORE else sorter.accept(row)
         if isinstance(key, str):
             proposal.left_out.append((row, key))
-        else:
-            wanted.setdefault(key, {})[row.hostname] = row
+        elif (first := wanted.setdefault(key, {}).setdefault(row.hostname, row)).zone_id != row.zone_id:
+            words = f"A request names a hostname once. This one goes for {first.zone.name}; decide on this afterwards."
+            proposal.left_out.append((row, words))
     for (kind, ca, mode), named in sorted(wanted.items(), key=lambda item: (item[0][0], item[0][1].name, item[0][2])):
         names = sorted(named)
-        verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text="\n".join(names), most=len(names))
+        zones = {name: row.zone for name, row in named.items()}
+        text = "\n".join(names)
+        verdicts = assess(by=by, ca=ca, kind=kind, mode=mode, text=text, most=len(names), in_zones=zones)
         refused = {verdict.hostname or verdict.raw: verdict.message for verdict in verdicts if verdict.status == "fix"}
         proposal.left_out += [(named[name], refused[name]) for name in names if name in refused]
         if ready := tuple(name for name in names if name not in refused):
-            proposal.groups.append(Group(kind, ca, mode, ready))
+            proposal.groups.append(Group(kind, ca, mode, ready, zones))
     return proposal
 
 

@@ -61,6 +61,7 @@ def ask(
                 ticket=ticket,
                 team=team,
                 most=len(group.hostnames),
+                in_zones=group.in_zones,
             )
             for group in groups
         ]

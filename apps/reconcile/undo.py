@@ -107,6 +107,7 @@ def undo_change(
             create_request(
                 by=by, kind=kind, ca=cas[ca_key], mode=mode, text="\n".join(sorted(names)), reason=words,
                 override=words[:2000], undo_of=change.pk, most=len(names),
+                in_zones=dict.fromkeys(names, change.zone),
             )
             for (kind, ca_key, mode), names in sorted(wishes.asked.items())
         ]  # fmt: skip

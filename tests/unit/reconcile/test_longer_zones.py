@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from apps.authorities.models import CertificateAuthority
 from apps.coverage.break_glass import use_break_glass
 from apps.coverage.models import Association
 from apps.coverage.services import retire_ca
 from apps.identity.permissions import Role
 from apps.reconcile.differences import Decision, drift_open, propose
 from apps.reconcile.drift_services import ask
+from apps.reconcile.models import Plan
+from apps.reconcile.undo import undo_change
 from tests.factories import actor
 from tests.unit.reconcile.conftest import World
 
@@ -63,6 +66,51 @@ def test_what_stands_in_the_shorter_zone_is_adopted_there(split: World) -> None:
     assert split.approve(request).state == "done"
     assert split.edge.hostnames(LONG, ca.cloudflare_id) == []
     assert [row.zone.name for row in Association.objects.all()] == [SHORT]
+
+
+def in_both(split: World, ca: CertificateAuthority) -> None:
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    split.edge.add_zone(LONG)
+    split.run_account()
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+
+
+def test_what_is_accepted_in_the_shorter_zone_leaves_the_longer_one_alone(split: World) -> None:
+    ca = split.upload("Twice")
+    in_both(split, ca)
+    split.edge.edit(SHORT, ca.cloudflare_id, [])
+    split.sweep()
+    rows = drift_open(split.account, ca=str(ca.pk))
+    proposal = propose(by=split.owner, account=split.account, rows=rows, decision=Decision.ACCEPT)
+    (request,) = ask(by=split.owner, groups=proposal.groups, reason="Not there any more")
+    assert [row.zone.name for row in request.hostnames.all()] == [SHORT]
+    assert split.approve(request).state == "done"
+    assert split.edge.hostnames(LONG, ca.cloudflare_id) == [NAME]
+    assert split.edge.hostnames(SHORT, ca.cloudflare_id) == []
+
+
+def test_what_both_zones_miss_is_decided_one_zone_after_the_other(split: World) -> None:
+    ca = split.upload("Missed twice")
+    in_both(split, ca)
+    for zone in (SHORT, LONG):
+        split.edge.edit(zone, ca.cloudflare_id, [])
+    split.sweep()
+    rows = drift_open(split.account, ca=str(ca.pk))
+    proposal = propose(by=split.owner, account=split.account, rows=rows, decision=Decision.RESTORE)
+    ((left, why),) = proposal.left_out
+    assert "decide on this afterwards" in why
+    (request,) = ask(by=split.owner, groups=proposal.groups, reason="Put back")
+    assert {left.zone.name, request.hostnames.get().zone.name} == {SHORT, LONG}
+
+
+def test_undoing_a_change_of_the_shorter_zone_leaves_the_longer_one_alone(split: World) -> None:
+    ca = split.upload("Undone")
+    in_both(split, ca)
+    first = Plan.objects.filter(zone=split.zone(SHORT)).latest("number")
+    (request,) = undo_change(by=split.owner, change_id=first.pk, reason="Not needed there")
+    assert split.approve(request).state == "done"
+    assert split.edge.hostnames(LONG, ca.cloudflare_id) == [NAME]
+    assert split.edge.hostnames(SHORT, ca.cloudflare_id) == []
 
 
 def test_the_glass_is_broken_in_the_longer_zone(split: World) -> None:
