@@ -117,6 +117,9 @@ def _calls_of_listing(account: Account) -> int:
 
 def _calls_of_deletions(account: Account) -> int:
     """So many that a run which is cut off has read some lists: otherwise it would list the account for nothing."""
+    if _is_held(account):
+        # Nothing is read for them while nothing may be deleted.
+        return 0
     few = budget_of(account).allowed // DELETION_PART + 2
     return sum(min(len(zones_to_read(ca)) + 2, few) for ca in _in_state(account, CaState.DELETING))
 

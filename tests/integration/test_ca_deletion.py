@@ -9,10 +9,12 @@ import pytest
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.selectors import slots_of
 from apps.authorities.services import delete_ca
-from apps.inventory.models import Account, EdgeList, Zone
+from apps.inventory.models import Account, CallBudget, EdgeList, Zone
+from apps.inventory.stops import lift_stop, stop_writes
 from apps.outbox.models import OutboxEntry
 from apps.reconcile import certificates
 from apps.reconcile.faults import PARK_AFTER_ATTEMPTS
+from tests.factories import SETUP
 from tests.integration.account_desk import CERTIFICATES, Desk, actions, listing, state
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +103,11 @@ def reads(desk: Desk, since: int = 0) -> list[str]:
     return [names[row["path"].split("/zones/")[1].split("/")[0]] for row in calls]
 
 
+def calls_counted() -> int:
+    """What the budget counts as made, or kept for a run."""
+    return sum(sum(row.counts["slots"].values()) for row in CallBudget.objects.all())
+
+
 def test_a_deletion_that_the_budget_cuts_off_goes_on_where_it_was(desk: Desk) -> None:
     ca = in_many_zones(desk)
     Account.objects.update(call_limit=30, call_share_percent=100)
@@ -115,6 +122,17 @@ def test_a_deletion_that_the_budget_cuts_off_goes_on_where_it_was(desk: Desk) ->
     assert (state(ca), desk.at_edge(ca)) == ("deleted", [])
     assert sorted(first + reads(desk, since)) == sorted(Zone.objects.values_list("name", flat=True)), "each list once"
     assert actions(ca)[-3:] == ["ca:deletion_requested", "ca:deletion_sent", "ca:deleted"]
+
+
+def test_a_deletion_that_is_held_back_takes_no_calls_from_others(desk: Desk) -> None:
+    ca = in_many_zones(desk)
+    stop = stop_writes(by=SETUP, reason="Incident")
+    before, since = calls_counted(), desk.edge.last_seq()
+    desk.run()
+    assert calls_counted() - before == len(desk.edge.requests(since))
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+    desk.run()
+    assert state(ca) == "deleted"
 
 
 def test_a_deletion_that_has_no_time_left_goes_on_and_so_does_what_else_the_account_needs(
