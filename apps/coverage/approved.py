@@ -77,12 +77,25 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
             zone=row.zone, ca=request.ca, hostname=row.hostname, request=request, approved_at=timezone.now(),
             approved_by_label=by_label,
         )  # fmt: skip
+    _bring_to_mode(request, row)
+
+
+def _bring_to_mode(request: CoverageRequest, row: RequestHostname) -> None:
     mode = mode_after(row.zone, row.hostname, request)
     set_mode(request, row, mode)
     if _decides_mode(row.zone, row.hostname, request):
         # A glass that is broken to the same mode does not return: this was approved to stay.
         glass = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname, request__kind=Kind.BREAK_GLASS)
         glass.filter(mode=mode).update(request=request)
+
+
+def leave_to_glass(request: CoverageRequest) -> None:
+    """A glass that is broken to the mode of a request that fails goes to the edge without it, and returns."""
+    broken = BreakGlass.objects.filter(zone__requesthostname__request=request, ended_at=None)
+    for row in Enforcement.objects.filter(request=request, live_at=None, hostname__in=broken.values("hostname")):
+        glass = _glass_request(row)
+        if glass is not None and glass.mode == row.mode:
+            Enforcement.objects.filter(pk=row.pk).update(request=glass)
 
 
 def bring_back(request: CoverageRequest, *, by_label: str) -> None:
@@ -96,9 +109,18 @@ def bring_back(request: CoverageRequest, *, by_label: str) -> None:
             _unsettle(request, row)
         elif not here.exists():
             _approve(request, row, by_label)
-        elif Enforcement.objects.filter(zone=row.zone, hostname=row.hostname, request__kind=Kind.UNCOVER).exists():
-            # Its hostname left the last CA that held it meanwhile, and the mode with it.
-            set_mode(request, row, mode_after(row.zone, row.hostname, request))
+        elif _mode_was_taken(request, row):
+            _bring_to_mode(request, row)
+
+
+def _mode_was_taken(request: CoverageRequest, row: RequestHostname) -> bool:
+    """Whether the hostname left the last CA that held it meanwhile, and the mode with it; or a glass took the mode that
+    the request decides."""
+    mode = Enforcement.objects.filter(zone=row.zone, hostname=row.hostname).select_related("request").first()
+    if mode is None:
+        return False
+    glass = mode.request.kind in {Kind.BREAK_GLASS, Kind.RETURN}
+    return mode.request.kind == Kind.UNCOVER or (glass and _decides_mode(row.zone, row.hostname, request))
 
 
 def _unsettle(request: CoverageRequest, row: RequestHostname) -> None:

@@ -72,6 +72,7 @@ def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
         if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
             # Half a set of pins is no state to rest in, and what was not restored is drift still.
             approved.take_back(request)
+        approved.leave_to_glass(request)
         reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
         target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
         move_request(request, target, why=why, finished_at=timezone.now())

@@ -18,7 +18,7 @@ from apps.errors import Conflict
 from apps.identity.permissions import Role
 from apps.inventory.stops import lift_stop, stop_writes
 from apps.reconcile.observe import WORKER
-from apps.reconcile.services import withdraw
+from apps.reconcile.services import retry_zone, withdraw
 from tests.factories import SETUP, actor
 from tests.unit.reconcile.conftest import World
 
@@ -137,6 +137,37 @@ def test_it_returns_though_log_was_approved_that_nothing_came_of(world: World, e
     assert request_by_id(asked.pk).state == ("failed" if ends == "failed" else "stale")
     returned(world, broken)
     assert action(world) == "block"
+
+
+def test_it_goes_though_log_that_was_approved_before_it_went_fails(world: World) -> None:
+    asked = world.ask(covered(world, "First"), NAME, mode="log")
+    stop = stop_writes(by=SETUP, reason="Incident")
+    broken = break_glass(world)
+    assert world.approve(asked).state == "approved"
+    fail_requests(by=WORKER, request_ids=[asked.pk], why="Refused by Cloudflare")
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+    world.run()
+    assert (request_by_id(broken.request_id).state, action(world)) == ("done", "log")
+    returned(world, broken)
+    assert action(world) == "block"
+
+
+@pytest.mark.parametrize("when", ["while it lasts", "afterwards"])
+def test_log_that_failed_and_is_tried_again_is_done_as_approved(world: World, when: str) -> None:
+    asked = world.ask(covered(world, "First"), NAME, mode="log")
+    broken = break_glass(world)
+    plan = current_plan(asked)
+    assert plan is not None
+    approve_request(by=world.engineer, request_id=asked.pk, digest=plan.digest)
+    fail_requests(by=WORKER, request_ids=[asked.pk], why="Refused by Cloudflare")
+    if when == "afterwards":
+        returned(world, broken)
+        assert action(world) == "block"
+    retry_zone(by=world.engineer, zone_id=world.zone().pk)
+    world.run()
+    if when != "afterwards":
+        returned(world, broken)
+    assert (request_by_id(asked.pk).state, action(world)) == ("done", "log")
 
 
 def test_log_for_another_ca_decides_nothing_about_block(world: World) -> None:
