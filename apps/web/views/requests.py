@@ -29,7 +29,7 @@ from apps.coverage.selectors import (
 )
 from apps.coverage.services import approve_request
 from apps.coverage.states import OPEN, UNDECIDED, RequestState
-from apps.errors import Conflict, EdgeFault, Invalid, NotFound, PortalError, Unsafe
+from apps.errors import Conflict, Invalid, NotFound, PortalError
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
 from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request, may_call_off
@@ -212,9 +212,7 @@ def review(request: HttpRequest, request_id: int) -> HttpResponse:
     return redirect("request", request_id=request_id)
 
 
-def _refused(
-    request: HttpRequest, request_id: int, refused: Invalid | Conflict | EdgeFault | Unsafe, **given: Any
-) -> HttpResponse:
+def _refused(request: HttpRequest, request_id: int, refused: PortalError, **given: Any) -> HttpResponse:
     """The page as the request is now, with why it was refused and what was given."""
     if isinstance(refused, Invalid):
         errors, status = refused.details, 400
@@ -281,7 +279,9 @@ def cancel_approved(request: HttpRequest, request_id: int) -> HttpResponse:
 def rebuild(request: HttpRequest, request_id: int) -> HttpResponse:
     try:
         asked = rebuild_plan(by=actor_of(request), request_id=request_id)
-    except (Conflict, EdgeFault, Unsafe) as refused:
+    except PortalError as refused:
+        if refused.category not in {"conflict", "edge", "unsafe"}:
+            raise
         return _refused(request, request_id, refused)
     if asked.state == RequestState.PLANNING:
         messages.warning(request, f"It was tried again, and {asked} has no plan yet. {asked.state_reason}")

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from apps.inventory.models import Account
 from tests.unit.reconcile.conftest import World
 
 
@@ -34,6 +35,16 @@ def test_one_without_a_plan_was_tried_again(world: World, page: Client) -> None:
 def test_one_with_a_plan_keeps_it(world: World, page: Client) -> None:
     request = world.ask(world.upload("Old plan"), "api.northwind.example")
     world.edge.switch(down=True)
+    answer = page.post(f"/requests/{request.pk}/rebuild/")
+    html = answer.content.decode()
+    assert answer.status_code == 503
+    assert f"No new plan was made. {request} is as it was: rebuild its plan later." in html
+    assert 'id="progress"' in html and "api.northwind.example" in html
+
+
+def test_one_whose_token_cannot_be_read_any_more_keeps_it(world: World, page: Client) -> None:
+    request = world.ask(world.upload("Old plan"), "api.northwind.example")
+    Account.objects.filter(pk=world.account.pk).update(token_encrypted="not what was stored")
     answer = page.post(f"/requests/{request.pk}/rebuild/")
     html = answer.content.decode()
     assert answer.status_code == 503
