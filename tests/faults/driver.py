@@ -91,13 +91,13 @@ class Driver:
     def send(self, path: str, body: dict[str, Any], person: str) -> Any:
         return ok(self.api(person).post(path, json=body))
 
-    def admit(self, name: str) -> dict[str, Any]:
-        """A fresh CA, admitted and due for its upload."""
-        row: dict[str, Any] = self.send("/cas/", {"name": name, "pem": make_ca(name).pem}, "engineer")
+    def admit(self, name: str, **fields: str) -> dict[str, Any]:
+        """A fresh CA, admitted and due for its upload. `account` is needed where there are several."""
+        row: dict[str, Any] = self.send("/cas/", {"name": name, "pem": make_ca(name).pem, **fields}, "engineer")
         return row
 
-    def upload(self, name: str) -> dict[str, Any]:
-        return self.ca(self.admit(name), "live")
+    def upload(self, name: str, **fields: str) -> dict[str, Any]:
+        return self.ca(self.admit(name, **fields), "live")
 
     def ca(self, ca: dict[str, Any], state: str) -> dict[str, Any]:
         found: dict[str, Any] = wait_for(
