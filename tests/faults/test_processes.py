@@ -266,6 +266,8 @@ def test_r40_a_broker_whose_disk_is_full_loses_nothing_approved(
         assert driver.request(row)["state"] in {"approved", "applying", "done"}
         with pytest.raises(redis.ResponseError, match="MISCONF"):
             broker.rpop("push")
+        before = refused_takes(broker)
+        wait_for(lambda: refused_takes(broker) > before + 3, within_s=60, saying="workers try to take, again and again")
     broker.close()
     driver.done(row)
     assert one_put(driver, hostname, since)
@@ -288,6 +290,12 @@ def cannot_save(broker: redis.Redis) -> Iterator[None]:
         broker.bgsave()
         wait_for(lambda: saved(broker) == "ok", within_s=30, saying="it saved")
         broker.config_set("save", options["save"])
+
+
+def refused_takes(broker: redis.Redis) -> int:
+    """How often a consumer of a queue was refused since the server began."""
+    found: dict[str, Any] = broker.info("commandstats")  # type: ignore[assignment]
+    return int(found["cmdstat_brpop"]["rejected_calls"])
 
 
 def saved(broker: redis.Redis) -> str:
