@@ -176,8 +176,8 @@ def test_r35_a_broker_whose_connections_break_again_and_again_is_consumed_from_a
     driver.done(row)
 
 
-# A server with a full disk answers with just this (53100), for as long as its log of changes still has room: with none
-# it ends, which is row 36. The log of refusals is a sequence, because nothing takes its steps back.
+# This needs neither root nor the server's own disk, and is what a full one answers (53100) as long as its log of
+# changes has room: with none the server ends, which is row 36. A sequence counts: nothing takes its steps back.
 FULL_DISK = """
 CREATE SCHEMA full_disk;
 CREATE TABLE full_disk.now (refuses text NOT NULL);
@@ -238,8 +238,8 @@ def test_r40_a_full_disk_refuses_writes_serves_reads_and_is_over_when_there_is_r
     driver.edge.hold("before_apply", method="GET", path=LIST_PATH, zone=OTHER_ZONE)
     driver.approve(begun)
     read = driver.edge.held(wait_s=60, after=applied["id"])
-    events = len(driver.audit())
     with full(disk, refuses):
+        events, since = len(driver.audit()), driver.seq()
         for path, body in acts.items():
             answer = driver.api("engineer2").post(path, json=body)
             assert (answer.status_code, answer.json()["code"]) == (503, "database")
@@ -250,7 +250,7 @@ def test_r40_a_full_disk_refuses_writes_serves_reads_and_is_over_when_there_is_r
         wait_for(lambda: refused(disk) > before + 3, within_s=60, saying="workers try to record what they do")
         assert len(driver.audit()) == events, "what cannot be recorded does not happen"
         if "UPDATE" in refuses:
-            assert driver.puts(OTHER_ZONE, start) == [], "nothing is sent without a recorded intent"
+            assert driver.puts(OTHER_ZONE, since) == [], "nothing is sent without a recorded intent"
     for waiting in (flying, begun):
         driver.done(waiting)
     driver.approve(row)
