@@ -244,6 +244,7 @@ def test_r40_a_full_disk_refuses_writes_serves_reads_and_is_over_when_there_is_r
             answer = driver.api("engineer2").post(path, json=body)
             assert (answer.status_code, answer.json()["code"]) == (503, "database")
         assert driver.request(row)["state"] == "waiting", "reads are served"
+        assert driver.get("/zones/", "admin")["results"], "to whoever was not here a minute ago too"
         before = refused(disk)
         driver.edge.release(applied)
         driver.edge.release(read)
