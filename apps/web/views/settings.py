@@ -18,7 +18,7 @@ from apps.identity.models import ApiToken
 from apps.identity.services import create_token, revoke_token
 from apps.inventory.budget.gate import budget_of
 from apps.inventory.holds import Holds, freeze_windows
-from apps.inventory.models import Account
+from apps.inventory.models import Account, Zone
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
 from apps.inventory.services import add_account, replace_token, set_budget, set_healing, set_mode, set_slot_limit
@@ -69,8 +69,18 @@ def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
         "hold": holds.on_account(),
         "windows": freeze_windows(account).count(),
         "parked": job.parked_reason if (job := entries.get(account.pk)) else "",
-        "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in zones_of(account)],
+        "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in _unwell_first(account, entries)],
     }
+
+
+def _unwell_first(account: Account, entries: dict[UUID, OutboxEntry]) -> list[Zone]:
+    """By name, but what waits for a person or cannot be read is not looked for among hundreds."""
+
+    def well(zone: Zone) -> tuple[bool, bool]:
+        job = entries.get(zone.pk)
+        return job is None or job.parked_at is None, zone.failing_since is None
+
+    return sorted(zones_of(account), key=well)
 
 
 @require_POST

@@ -92,3 +92,20 @@ def test_the_rule_of_a_hostname_in_a_zone_that_is_gone_is_not_called_altered(des
     desk.live()
     Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
     assert "Altered" not in page_for(Role.ENGINEER).get("/hostnames/api.pay.example/").content.decode()
+
+
+def test_what_waits_for_a_person_and_what_is_not_read_stand_before_zones_that_are_well(desk: Desk) -> None:
+    last = Zone.objects.create(account=desk.account, name="zz-parked.example", cloudflare_id="a" * 32)
+    failing = Zone.objects.create(account=desk.account, name="zy-failing.example", cloudflare_id="b" * 32)
+    Zone.objects.filter(pk=failing.pk).update(failing_since=timezone.now())
+    parked(last, "zone")
+    html = page_for(Role.ENGINEER).get("/accounts/").content.decode()
+    table = html[html.index("<caption") :]
+    assert table.index(last.name) < table.index(failing.name) < table.index(desk.zone.name)
+
+
+def test_the_overview_says_of_how_many_hostnames_nothing_is_known(desk: Desk) -> None:
+    desk.live()
+    page = page_for(Role.ENGINEER)
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    assert 'of which 1 is <a href="/associations/?answer=unknown">unknown</a>' in page.get("/").content.decode()
