@@ -32,6 +32,7 @@ from apps.web.context import actor_of
 from apps.web.views.base import back_to
 
 ACCOUNT_FIELDS = ("name", "cloudflare_id", "mode")
+ZONES_SHOWN = 50
 
 
 @require_http_methods(["GET", "POST"])
@@ -51,15 +52,16 @@ def accounts(request: HttpRequest) -> HttpResponse:
 
 def _accounts_page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
-    values["rows"] = [_row(account, entries) for account in all_accounts()]
+    most = None if request.GET.get("zones") == "all" else ZONES_SHOWN
+    values["rows"] = [_row(account, entries, most) for account in all_accounts()]
     values["excess_words"] = EXCESS_WORDS
     values["probing"] = {account.pk: setting_of(account) for account in all_accounts()}
     return render(request, "settings/accounts.html", values, status=400 if values["errors"] else 200)
 
 
-def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
-    """One account's section: slots, budget, permissions, holds, zones."""
-    holds = Holds(account)
+def _row(account: Account, entries: dict[UUID, OutboxEntry], most: int | None) -> dict[str, Any]:
+    """One account's section: slots, budget, permissions, holds, and `most` of its zones; None shows all."""
+    holds, zones = Holds(account), _unwell_first(account, entries)
     return {
         "account": account,
         "tokens": tokens_held(account),
@@ -69,7 +71,8 @@ def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
         "hold": holds.on_account(),
         "windows": freeze_windows(account).count(),
         "parked": job.parked_reason if (job := entries.get(account.pk)) else "",
-        "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in _unwell_first(account, entries)],
+        "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in zones[:most]],
+        "zones_hidden": len(zones) - len(zones[:most]),
     }
 
 

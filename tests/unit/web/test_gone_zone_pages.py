@@ -109,3 +109,15 @@ def test_the_overview_says_of_how_many_hostnames_nothing_is_known(desk: Desk) ->
     page = page_for(Role.ENGINEER)
     Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
     assert 'of which 1 is <a href="/associations/?answer=unknown">unknown</a>' in page.get("/").content.decode()
+
+
+def test_of_hundreds_of_zones_the_first_are_shown_and_the_others_on_demand(desk: Desk) -> None:
+    names = [f"many{number:03}.example" for number in range(120)]
+    Zone.objects.bulk_create(
+        Zone(account=desk.account, name=name, cloudflare_id=f"{number:032x}") for number, name in enumerate(names)
+    )
+    page, shown = page_for(Role.ENGINEER), Zone.objects.count()
+    html = page.get("/accounts/").content.decode()
+    assert (names[0] in html, names[-1] in html, f"Show {shown - 50} more" in html) == (True, False, True)
+    every = page.get("/accounts/?zones=all").content.decode()
+    assert (names[-1] in every, "more</a>" in every) == (True, False)
