@@ -63,19 +63,21 @@ def memory_over_cycles(cycles: int) -> dict[str, Any]:
             resident.append(_resident_kib(child))
         if _child_of(worker.pid) != child:
             raise AssertionError("The child was replaced: this measured nothing.")
-    return {"cycles": readings.seen, "resident_kib": resident, "growth_kib": resident[-1] - resident[1]}
+    growth = resident[-1] - resident[1]
+    return {"cycles": readings.seen, "writes": readings.writes, "resident_kib": resident, "growth_kib": growth}
 
 
 class Readings:
-    """Counts complete readings of zones: the rules are the last thing that is read of one."""
+    """Counts complete readings of zones (the rules are the last thing that is read of one), and calls that wrote."""
 
     def __init__(self, parts: PortalParts) -> None:
-        self.parts, self.seen, self._last = parts, 0, 0
+        self.parts, self.seen, self.writes, self._last = parts, 0, 0, 0
 
     def count(self) -> int:
         rows = self.parts.sandbox.requests(self._last)
         self._last = rows[-1]["seq"] if rows else self._last
         self.seen += sum(row["method"] == "GET" and row["path"].endswith("/entrypoint") for row in rows)
+        self.writes += sum(row["method"] != "GET" and row["applied"] for row in rows)
         return self.seen
 
 

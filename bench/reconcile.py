@@ -41,6 +41,7 @@ LIMITS = {
     ("portal", "wall_to_allowed"): 1.3,
     ("approve_to_edge", "median_s"): 1.0,
     ("memory", "growth_kib"): 2048,
+    ("memory", "writes"): 0,
 }
 TIGHTEN = """
 import sys

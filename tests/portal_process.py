@@ -58,6 +58,7 @@ class PortalProcess:
             "BYOCA_CALL_LIMIT": "1000000",
             **environment,
         }
+        self.command = [sys.executable, "manage.py", "up"]
         self.process: subprocess.Popen[str] | None = None
         self.log = self.folder / "up.log"
 
@@ -74,7 +75,7 @@ class PortalProcess:
         self._said_before = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "up"], cwd=ROOT, env=self.environment, text=True,
+                self.command, cwd=ROOT, env=self.environment, text=True,
                 stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         wait_for(self._serves, within_s=START_DEADLINE_S, saying="the portal serves its sign-in page")

@@ -160,9 +160,13 @@ class SandboxProcess:
         """A further token: kind, permissions and zones (names or ids) as the control port takes them."""
         return self._control("POST", "tokens", {"name": name, **fields})["token"]
 
-    def seed(self, *zones: str | dict[str, Any]) -> dict[str, str]:
+    def add_account(self, name: str) -> str:
+        """A further account, without zones and tokens. Returns its id."""
+        return self._control("POST", "accounts", {"name": name})["id"]
+
+    def seed(self, *zones: str | dict[str, Any], account_id: str | None = None) -> dict[str, str]:
         """Many zones at once, by name or as {name, status, paused, lists}. Returns name -> id."""
-        return self._control("POST", "seed", {"zones": list(zones)})["zones"]
+        return self._control("POST", "seed", {"zones": list(zones), "account_id": account_id})["zones"]
 
     def add_certificate(self, name: str, pem: str, **fields: Any) -> str:
         """A row past quota and API; fields are ca and type. Returns its id."""

@@ -90,7 +90,7 @@ def _hooks(event: AuditEvent) -> list[Notice]:
 def _notice(event: AuditEvent, channel: Notice.Channel, recipient: str, label: str, because: str = "") -> Notice:
     return Notice(
         event_seq=event.seq, action=event.action, headline=KINDS[event.action].headline_of([event]), channel=channel,
-        recipient=recipient, label=label, because=because, due_at=timezone.now(),
+        recipient=recipient, label=label, because=because, due_at=Now(),
     )  # fmt: skip
 
 

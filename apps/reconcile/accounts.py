@@ -44,7 +44,7 @@ from apps.reconcile.write_refusals import TRY_TOKEN_EVERY
 
 log = structlog.get_logger(__name__)
 
-# Of the portal's share of calls, reserved for each deletion: what sweeps leave alone is three times as much.
+# Of the portal's share of calls, reserved for deletions: what sweeps leave alone is three times as much.
 DELETION_PART = 20
 CHECK_TOKEN_EVERY = timedelta(days=1)
 
@@ -117,11 +117,11 @@ def _calls_of_listing(account: Account) -> int:
 
 def _calls_of_deletions(account: Account) -> int:
     """So many that a run which is cut off has read some lists: otherwise it would list the account for nothing."""
-    if _is_held(account):
-        # Nothing is read for them while nothing may be deleted.
+    leaving = _in_state(account, CaState.DELETING)
+    if not leaving or _is_held(account):
         return 0
-    few = budget_of(account).allowed // DELETION_PART + 2
-    return sum(min(len(zones_to_read(ca)) + 2, few) for ca in _in_state(account, CaState.DELETING))
+    lists = sum(len(zones_to_read(ca)) for ca in leaving)
+    return min(lists, budget_of(account).allowed // DELETION_PART) + 2 * len(leaving)
 
 
 def _write_cas(client: EdgeClient, account: Account, lease: Lease, zones: tuple[ZoneRecord, ...]) -> float | None:

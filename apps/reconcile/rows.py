@@ -21,7 +21,8 @@ from apps.coverage.states import FAILED, IN_FLIGHT, RequestState
 from apps.identity.models import Team
 from apps.inventory.models import Account, EdgeCertificate, EdgeList, EdgeRules, Zone
 from apps.inventory.selectors import edge_lists_of, slot_certificates
-from apps.planning.answer import HostnameFacts, answer, sentence
+from apps.planning.answer import Answer, HostnameFacts, answer, sentence
+from apps.planning.hostnames import zone_of
 from apps.planning.rule_facts import RuleFacts, ZoneRules
 from apps.planning.state import Mode, RuleState
 
@@ -125,11 +126,14 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None, zone: Zon
     if wanted is not None:
         names = {key for key in names if key[1] in wanted}
     listed = {name for zone_id, name in names if zones[zone_id].vanished_at is None}
+    longer = _longer_zones(zone)
     rows = []
     for key in names:
         where, name = zones[key[0]], key[1]
         if where.vanished_at is None:
-            rows.append(_row(where, name, cols, edge, approved.get(key, {}), modes.get(key), flying))
+            row = _row(where, name, cols, edge, approved.get(key, {}), modes.get(key), flying)
+            served_by = zone_of(name, longer)
+            rows.append(_passed_over(row, served_by) if served_by and len(served_by) > len(where.name) else row)
         elif key in approved and name not in listed:
             rows.append(_gone_row(where, name, cols, approved[key], modes.get(key)))
     return sorted(rows, key=lambda row: (row.zone.name, row.hostname))
@@ -138,6 +142,22 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None, zone: Zon
 def empty_row(account: Account, zone: Zone, hostname: str) -> HostnameRow:
     """The row of a hostname that nobody approved and no list names."""
     return _row(zone, hostname, columns(account), _read_edge(account, zone), {}, None, {})
+
+
+def _longer_zones(zone: Zone | None) -> frozenset[str]:
+    """Active zones of all accounts that may hold a hostname; those below `zone` where only its rows are wanted."""
+    active = Zone.objects.filter(vanished_at=None, status="active")
+    below = active.filter(name__endswith=f".{zone.name}") if zone else active
+    return frozenset(below.values_list("name", flat=True))
+
+
+def _passed_over(row: HostnameRow, served_by: str) -> HostnameRow:
+    """A hostname that a longer zone serves: Cloudflare asks neither the lists nor the rules of the shorter one."""
+    words = (
+        f"{served_by} serves this hostname now, so what stands in {row.zone.name} checks nobody. "
+        "Request coverage anew, and remove what stands here."
+    )
+    return replace(row, answer=Answer.NOT_PROTECTED.value, sentence=words)
 
 
 def _gone_row(

@@ -115,6 +115,8 @@ def hostname_detail(account: Account, fqdn: str) -> HostnameDetail:
     rows = build_rows(account, only=[hostname])
     if zone is None and not rows:
         raise NotFound(f"No zone in {account} holds {hostname}. Check the spelling or pick another account.")
+    # What stands in a shorter zone is told where nothing stands in the one that serves it.
+    rows.sort(key=lambda row: row.zone != zone)
     row = rows[0] if rows or zone is None else empty_row(account, zone, hostname)
     associations = Association.objects.filter(zone=row.zone, hostname=hostname).select_related(
         "ca", "owner_team", "request"

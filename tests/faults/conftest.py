@@ -19,6 +19,14 @@ HERE = Path(__file__).parent
 # What only one of the databases can suffer is collected only where it is used: `make test-faults` plays both.
 POSTGRESQL = os.environ.get("DATABASE_URL", "").startswith("postgres")
 collect_ignore = ["test_sqlite.py"] if POSTGRESQL else ["test_postgresql.py"]
+# A name server of the test's own needs root: port 53, and an /etc/resolv.conf that only the portal's processes see.
+if os.geteuid():
+    collect_ignore.append("test_resolver.py")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if os.geteuid():
+        terminalreporter.write_line("Left out here: tests/faults/test_resolver.py, which only root can play.")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -91,13 +91,13 @@ class Driver:
     def send(self, path: str, body: dict[str, Any], person: str) -> Any:
         return ok(self.api(person).post(path, json=body))
 
-    def admit(self, name: str) -> dict[str, Any]:
-        """A fresh CA, admitted and due for its upload."""
-        row: dict[str, Any] = self.send("/cas/", {"name": name, "pem": make_ca(name).pem}, "engineer")
+    def admit(self, name: str, **fields: str) -> dict[str, Any]:
+        """A fresh CA, admitted and due for its upload. `account` is needed where there are several."""
+        row: dict[str, Any] = self.send("/cas/", {"name": name, "pem": make_ca(name).pem, **fields}, "engineer")
         return row
 
-    def upload(self, name: str) -> dict[str, Any]:
-        return self.ca(self.admit(name), "live")
+    def upload(self, name: str, **fields: str) -> dict[str, Any]:
+        return self.ca(self.admit(name, **fields), "live")
 
     def ca(self, ca: dict[str, Any], state: str) -> dict[str, Any]:
         found: dict[str, Any] = wait_for(
@@ -146,6 +146,16 @@ class Driver:
 
     def answer(self, hostname: str) -> str:
         return str(self.get(f"/hostnames/{hostname}/")["answer"])
+
+    def page(self, path: str) -> str:
+        """A page as an administrator's browser gets it."""
+        with httpx.Client(base_url=self.portal.url, follow_redirects=True, timeout=30) as browser:
+            page = browser.get("/accounts/login/")
+            token = page.text.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+            person = self.portal.demo["people"]["admin"]
+            sent = {"csrfmiddlewaretoken": token, "login": "admin", "password": person["password"]}
+            browser.post("/accounts/login/", data=sent, headers={"Referer": self.portal.url})
+            return browser.get(path).text
 
     # The edge
 

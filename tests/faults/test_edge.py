@@ -121,7 +121,7 @@ def refuses(origin: str) -> bool:
 
 class Impostor(TlsServer):
     """Each connection meets another reason not to believe it: its name, its date, its protocol. Nobody trusts its
-    issuer either; that a name or a date alone is enough is in the unit tests.
+    issuer either; that a name or a date alone is enough is in test_trust.py.
     """
 
     def __init__(self) -> None:

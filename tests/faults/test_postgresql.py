@@ -1,4 +1,4 @@
-"""Rows 35 to 38 on PostgreSQL and Redis: sessions that end, a server that is away, transactions that cannot both win.
+"""Rows 35 to 38 and 40 on PostgreSQL and Redis: sessions that end, a server that is away or full, decisions at once.
 
 The servers are reached through proxies of the test's own, which are cut.
 """
@@ -9,10 +9,12 @@ import itertools
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import psycopg
 import pytest
 
 from tests.faults.driver import LIST_PATH, TEMPO, Driver
@@ -21,7 +23,7 @@ from tests.faults.proxy import Proxy
 from tests.portal_process import wait_for
 
 pytestmark = pytest.mark.timeout(600)
-ZONE = "northwind.example"
+ZONE, OTHER_ZONE = "northwind.example", "northwind-pay.example"
 NAMES = itertools.count(1)
 
 
@@ -30,8 +32,8 @@ class ProxiedPortal(FaultPortal):
 
     def _own_database(self) -> None:
         super()._own_database()
-        self.direct = self.environment["DATABASE_URL"]
-        url = urlsplit(self.direct)
+        self.direct_url = self.environment["DATABASE_URL"]
+        url = urlsplit(self.direct_url)
         self.proxy = Proxy(url.hostname or "127.0.0.1", url.port or 5432)
         user = f"{url.netloc.rpartition('@')[0]}@" if "@" in url.netloc else ""
         self.environment["DATABASE_URL"] = url._replace(netloc=f"{user}127.0.0.1:{self.proxy.port}").geturl()
@@ -56,7 +58,8 @@ def portal() -> Iterator[ProxiedPortal]:
 
 @pytest.fixture(scope="module")
 def ca(running: Driver) -> dict[str, Any]:
-    running.zone(ZONE)
+    for zone in (ZONE, OTHER_ZONE):
+        running.zone(zone)
     return running.upload("PostgreSQL Root")
 
 
@@ -171,3 +174,89 @@ def test_r35_a_broker_whose_connections_break_again_and_again_is_consumed_from_a
     row = driver.ask(ca, f"after-reconnects.{ZONE}")
     driver.approve(row)
     driver.done(row)
+
+
+# This needs neither root nor the server's own disk, and is what a full one answers (53100) as long as its log of
+# changes has room: with none the server ends, which is row 36. A sequence counts: nothing takes its steps back.
+FULL_DISK = """
+CREATE SCHEMA full_disk;
+CREATE TABLE full_disk.now (refuses text NOT NULL);
+INSERT INTO full_disk.now VALUES ('');
+CREATE SEQUENCE full_disk.refused;
+CREATE FUNCTION full_disk.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF EXISTS (SELECT FROM full_disk.now WHERE refuses LIKE '%' || TG_OP || '%') THEN
+        PERFORM nextval('full_disk.refused');
+        RAISE disk_full USING MESSAGE = 'could not extend file "base/1/1": No space left on device';
+    END IF;
+    IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
+    RETURN NEW;
+END $$;
+"""
+ON_EACH_TABLE = """
+SELECT format('CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW'
+              ' EXECUTE FUNCTION full_disk.refuse()', tablename) FROM pg_tables WHERE schemaname = 'public'
+"""
+
+
+@pytest.fixture(scope="module")
+def disk(portal: ProxiedPortal) -> Iterator[psycopg.Connection[Any]]:
+    """A session with which the portal's database is made to refuse writes."""
+    with psycopg.connect(portal.direct_url, autocommit=True) as session:
+        session.execute(FULL_DISK)
+        for (statement,) in session.execute(ON_EACH_TABLE).fetchall():
+            session.execute(statement)
+        yield session
+
+
+@contextmanager
+def full(disk: psycopg.Connection[Any], refuses: str) -> Iterator[None]:
+    disk.execute("UPDATE full_disk.now SET refuses = %s", [refuses])
+    try:
+        yield
+    finally:
+        disk.execute("UPDATE full_disk.now SET refuses = ''")
+
+
+def refused(disk: psycopg.Connection[Any]) -> int:
+    [(count,)] = disk.execute("SELECT last_value FROM full_disk.refused").fetchall()
+    return int(count)
+
+
+@pytest.mark.parametrize("refuses", ["INSERT UPDATE DELETE", "INSERT"], ids=["every-write", "what-makes-a-table-grow"])
+def test_r40_a_full_disk_refuses_writes_serves_reads_and_is_over_when_there_is_room(
+    driver: Driver, disk: psycopg.Connection[Any], ca: dict[str, Any], hostname: str, refuses: str
+) -> None:
+    """An updated row may still find room in its page when no table can grow."""
+    other = f"begun-{hostname.replace(ZONE, OTHER_ZONE)}"
+    row, flying, begun = driver.ask(ca, hostname), driver.ask(ca, f"flying-{hostname}"), driver.ask(ca, other)
+    another = {"kind": "cover", "ca": ca["id"], "hostnames": [f"new-{hostname}"], "mode": "verify", "reason": "Launch"}
+    acts = {f"/requests/{row['id']}/approve/": {"digest": row["digest"]}, "/requests/": another}
+    start = driver.seq()
+    driver.edge.hold("after_apply_before_reply", method="PUT", path=LIST_PATH, zone=ZONE)
+    driver.approve(flying)
+    applied = driver.edge.held(wait_s=60)
+    driver.edge.hold("before_apply", method="GET", path=LIST_PATH, zone=OTHER_ZONE)
+    driver.approve(begun)
+    read = driver.edge.held(wait_s=60, after=applied["id"])
+    with full(disk, refuses):
+        events, since = len(driver.audit()), driver.seq()
+        for path, body in acts.items():
+            answer = driver.api("engineer2").post(path, json=body)
+            assert (answer.status_code, answer.json()["code"]) == (503, "database")
+        assert driver.request(row)["state"] == "waiting", "reads are served"
+        assert driver.get("/zones/", "admin")["results"], "to whoever was not here a minute ago too"
+        before = refused(disk)
+        driver.edge.release(applied)
+        driver.edge.release(read)
+        wait_for(lambda: refused(disk) > before + 3, within_s=60, saying="workers try to record what they do")
+        assert len(driver.audit()) == events, "what cannot be recorded does not happen"
+        if "UPDATE" in refuses:
+            assert driver.puts(OTHER_ZONE, since) == [], "nothing is sent without a recorded intent"
+    for waiting in (flying, begun):
+        driver.done(waiting)
+    driver.approve(row)
+    driver.done(row)
+    assert {hostname, f"flying-{hostname}"} <= set(driver.at_edge(ZONE, ca))
+    assert other in driver.at_edge(OTHER_ZONE, ca)
+    puts = driver.puts(ZONE, start) + driver.puts(OTHER_ZONE, start)
+    assert len([put for put in puts if put["before"] != put["after"]]) == len(puts) == 3, "nothing is sent twice"

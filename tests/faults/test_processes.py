@@ -7,8 +7,10 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -251,6 +253,49 @@ def test_r34_an_approval_commits_while_the_broker_is_full(driver: Driver, ca: di
     broker.config_set("maxmemory", "0")
     broker.close()
     driver.done(row)
+
+
+def test_r40_a_broker_whose_disk_is_full_loses_nothing_approved(
+    driver: Driver, ca: dict[str, Any], hostname: str
+) -> None:
+    """It refuses every write until it can save again, and taking a message from a queue is one."""
+    row, since = driver.ask(ca, hostname), driver.seq()
+    broker, worker = driver.portal.broker(), driver.part("worker")
+    with cannot_save(broker):
+        driver.approve(row)
+        assert driver.request(row)["state"] in {"approved", "applying", "done"}
+        with pytest.raises(redis.ResponseError, match="MISCONF"):
+            broker.rpop("push")
+        # Some writes end a worker, some only its connection; then nothing is taken, and it is replaced for that.
+        wait_for(lambda: httpx.get(f"{driver.portal.url}/readyz").status_code == 503, within_s=60, saying="it is red")
+        wait_for(lambda: worker not in driver.portal.children(), within_s=90, every_s=0.5, saying="it is ended")
+    broker.close()
+    driver.done(row)
+    assert one_put(driver, hostname, since)
+
+
+@contextmanager
+def cannot_save(broker: redis.Redis) -> Iterator[None]:
+    """The file that it saves to cannot be written: a folder is in its place. For the server a full disk is the same."""
+    options: dict[str, str] = broker.config_get("dir", "dbfilename", "save")  # type: ignore[assignment]
+    file = Path(options["dir"]) / options["dbfilename"]
+    file.unlink(missing_ok=True)
+    file.mkdir()
+    broker.config_set("save", "3600 1")
+    broker.bgsave()
+    wait_for(lambda: saved(broker) == "err", within_s=30, saying="it could not save")
+    try:
+        yield
+    finally:
+        file.rmdir()
+        broker.bgsave()
+        wait_for(lambda: saved(broker) == "ok", within_s=30, saying="it saved")
+        broker.config_set("save", options["save"])
+
+
+def saved(broker: redis.Redis) -> str:
+    found: dict[str, Any] = broker.info("persistence")  # type: ignore[assignment]
+    return str(found["rdb_last_bgsave_status"])
 
 
 def test_r35_a_worker_that_stops_consuming_is_started_again(driver: Driver, ca: dict[str, Any], hostname: str) -> None:

@@ -50,6 +50,7 @@ def test_r40_a_full_disk_refuses_writes_serves_reads_and_is_over_when_there_is_r
         refused = driver.api("engineer2").post(f"/requests/{row['id']}/approve/", json={"digest": row["digest"]})
         assert (refused.status_code, refused.json()["code"]) == (503, "database")
         assert driver.request(row)["state"] == "waiting", "reads are served"
+        assert driver.get("/zones/", "admin")["results"], "to whoever was not here a minute ago too"
         assert len(driver.audit()) == events, "what cannot be recorded does not happen"
         driver.edge.release(hold)
         wait_for(lambda: not driver.edge.has_holds(), saying="the answer is out")

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
@@ -248,7 +249,7 @@ def test_a_refused_token_is_read_with_for_ever(desk: Desk) -> None:
     desk.proxy.answer("GET", CERTIFICATES, 403, b'{"success": false, "errors": [{"code": 10000}]}', times=-1)
     for _ in range(30):
         desk.run(well=False)
-        OutboxEntry.objects.update(due_at=timezone.now())
+        OutboxEntry.objects.update(due_at=Now())
     entry = OutboxEntry.objects.get(kind="account")
     assert (entry.attempts, entry.parked_at) == (0, None)
 

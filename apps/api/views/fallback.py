@@ -14,7 +14,7 @@ from apps.api.base import ApiView
 class UnknownPathView(ApiView):
     """Also keeps Django from redirecting `POST /cas` to `GET /cas/`, which would silently drop the body."""
 
-    def _refuse(self, _request: Request, **_path: str) -> Response:
+    def _refuse(self, _request: Request, *_path: str) -> Response:
         raise NotFound
 
     get = post = put = patch = delete = _refuse

@@ -18,7 +18,7 @@ from apps.identity.models import ApiToken
 from apps.identity.services import create_token, revoke_token
 from apps.inventory.budget.gate import budget_of
 from apps.inventory.holds import Holds, freeze_windows
-from apps.inventory.models import Account
+from apps.inventory.models import Account, Zone
 from apps.inventory.selectors import accounts as all_accounts
 from apps.inventory.selectors import zones_of
 from apps.inventory.services import add_account, replace_token, set_budget, set_healing, set_mode, set_slot_limit
@@ -32,6 +32,7 @@ from apps.web.context import actor_of
 from apps.web.views.base import back_to
 
 ACCOUNT_FIELDS = ("name", "cloudflare_id", "mode")
+ZONES_SHOWN = 50
 
 
 @require_http_methods(["GET", "POST"])
@@ -51,15 +52,16 @@ def accounts(request: HttpRequest) -> HttpResponse:
 
 def _accounts_page(request: HttpRequest, values: dict[str, Any]) -> HttpResponse:
     entries = {entry.subject_id: entry for entry in OutboxEntry.objects.all()}
-    values["rows"] = [_row(account, entries) for account in all_accounts()]
+    most = None if request.GET.get("zones") == "all" else ZONES_SHOWN
+    values["rows"] = [_row(account, entries, most) for account in all_accounts()]
     values["excess_words"] = EXCESS_WORDS
     values["probing"] = {account.pk: setting_of(account) for account in all_accounts()}
     return render(request, "settings/accounts.html", values, status=400 if values["errors"] else 200)
 
 
-def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
-    """One account's section: slots, budget, permissions, holds, zones."""
-    holds = Holds(account)
+def _row(account: Account, entries: dict[UUID, OutboxEntry], most: int | None) -> dict[str, Any]:
+    """One account's section: slots, budget, permissions, holds, and `most` of its zones; None shows all."""
+    holds, zones = Holds(account), _unwell_first(account, entries)
     return {
         "account": account,
         "tokens": tokens_held(account),
@@ -69,8 +71,19 @@ def _row(account: Account, entries: dict[UUID, OutboxEntry]) -> dict[str, Any]:
         "hold": holds.on_account(),
         "windows": freeze_windows(account).count(),
         "parked": job.parked_reason if (job := entries.get(account.pk)) else "",
-        "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in zones_of(account)],
+        "zones": [(zone, entries.get(zone.pk), holds.on_zone(zone.pk)) for zone in zones[:most]],
+        "zones_hidden": len(zones) - len(zones[:most]),
     }
+
+
+def _unwell_first(account: Account, entries: dict[UUID, OutboxEntry]) -> list[Zone]:
+    """By name, but what waits for a person or cannot be read is not looked for among hundreds."""
+
+    def well(zone: Zone) -> tuple[bool, bool]:
+        job = entries.get(zone.pk)
+        return job is None or job.parked_at is None, zone.failing_since is None
+
+    return sorted(zones_of(account), key=well)
 
 
 @require_POST

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from apps.audit.models import AuditEvent
@@ -74,8 +75,8 @@ def work() -> None:
 
 def later() -> None:
     """Time passes: whatever was put off is due."""
-    Notice.objects.filter(state="waiting").update(due_at=timezone.now())
-    OutboxEntry.objects.filter(kind=KIND).update(due_at=timezone.now())
+    Notice.objects.filter(state="waiting").update(due_at=Now())
+    OutboxEntry.objects.filter(kind=KIND).update(due_at=Now())
 
 
 def states() -> dict[str, str]:

@@ -14,6 +14,8 @@ from apps.identity.permissions import Role
 from apps.reconcile.differences import Decision, drift_open, propose
 from apps.reconcile.drift_services import ask
 from apps.reconcile.models import Plan
+from apps.reconcile.rows import build_rows
+from apps.reconcile.selectors import hostname_detail
 from apps.reconcile.undo import undo_change
 from tests.factories import actor
 from tests.unit.reconcile.conftest import World
@@ -122,3 +124,20 @@ def test_the_glass_is_broken_in_the_longer_zone(split: World) -> None:
     use_break_glass(by=actor(Role.RESPONDER), account=split.account, hostname=NAME, reason="Locked out")
     split.run()
     assert [rule["action"] for rule in split.edge.rules(LONG)] == ["log"]
+
+
+def test_what_stands_in_the_shorter_zone_is_not_called_protected(split: World) -> None:
+    ca = split.upload("Passed over")
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    assert [row.answer for row in build_rows(split.account, only=[NAME])] == ["protected"]
+    split.edge.add_zone(LONG)
+    split.run_account()
+    (row,) = build_rows(split.account, only=[NAME])
+    assert (row.zone.name, row.answer) == (SHORT, "not_protected")
+    assert f"{LONG} serves this hostname now" in row.sentence
+    (row,) = build_rows(split.account, zone=split.zone(SHORT), only=[NAME])
+    assert row.answer == "not_protected", "read for its zone alone"
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    answers = {row.zone.name: row.answer for row in build_rows(split.account, only=[NAME])}
+    assert answers == {SHORT: "not_protected", LONG: "protected"}
+    assert hostname_detail(split.account, NAME).row.zone.name == LONG

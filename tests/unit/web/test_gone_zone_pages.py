@@ -92,3 +92,32 @@ def test_the_rule_of_a_hostname_in_a_zone_that_is_gone_is_not_called_altered(des
     desk.live()
     Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
     assert "Altered" not in page_for(Role.ENGINEER).get("/hostnames/api.pay.example/").content.decode()
+
+
+def test_what_waits_for_a_person_and_what_is_not_read_stand_before_zones_that_are_well(desk: Desk) -> None:
+    last = Zone.objects.create(account=desk.account, name="zz-parked.example", cloudflare_id="a" * 32)
+    failing = Zone.objects.create(account=desk.account, name="zy-failing.example", cloudflare_id="b" * 32)
+    Zone.objects.filter(pk=failing.pk).update(failing_since=timezone.now())
+    parked(last, "zone")
+    html = page_for(Role.ENGINEER).get("/accounts/").content.decode()
+    table = html[html.index("<caption") :]
+    assert table.index(last.name) < table.index(failing.name) < table.index(desk.zone.name)
+
+
+def test_the_overview_says_of_how_many_hostnames_nothing_is_known(desk: Desk) -> None:
+    desk.live()
+    page = page_for(Role.ENGINEER)
+    Zone.objects.filter(pk=desk.zone.pk).update(vanished_at=timezone.now())
+    assert 'of which 1 is <a href="/associations/?answer=unknown">unknown</a>' in page.get("/").content.decode()
+
+
+def test_of_hundreds_of_zones_the_first_are_shown_and_the_others_on_demand(desk: Desk) -> None:
+    names = [f"many{number:03}.example" for number in range(120)]
+    Zone.objects.bulk_create(
+        Zone(account=desk.account, name=name, cloudflare_id=f"{number:032x}") for number, name in enumerate(names)
+    )
+    page, shown = page_for(Role.ENGINEER), Zone.objects.count()
+    html = page.get("/accounts/").content.decode()
+    assert (names[0] in html, names[-1] in html, f"Show {shown - 50} more" in html) == (True, False, True)
+    every = page.get("/accounts/?zones=all").content.decode()
+    assert (names[-1] in every, "more</a>" in every) == (True, False)
