@@ -12,10 +12,13 @@ from apps.coverage.models import CoverageRequest, Enforcement
 from apps.coverage.progress_services import fail_requests, retry_requests
 from apps.coverage.selectors import desired_zone
 from apps.errors import Conflict, Forbidden, Invalid
+from apps.inventory.stops import lift_stop, stop_writes
 from apps.planning.rule import pins_in
+from apps.reconcile.models import Drift
 from apps.reconcile.observe import WORKER
 from apps.reconcile.services import submit_issuers
 from tests.certs import Made, make_ca
+from tests.factories import SETUP
 from tests.unit.reconcile.conftest import World
 
 NAME = "api.northwind.example"
@@ -102,6 +105,25 @@ def test_a_zone_that_is_gone_keeps_no_issuers_from_changing(world: World) -> Non
     world.run_account()
     assert issuing.approve(issuing.ask("self", issuing.middle.pem)).state == "done"
     assert issuing.pins() == issuing.ca.issuer_skis and len(issuing.pins() or ()) == 2
+
+
+def test_a_zone_that_goes_before_its_part_takes_no_issuers_back_from_the_others(world: World) -> None:
+    world.edge.add_zone("passing.example")
+    issuing = Issuing(world)
+    assert world.approve(world.ask(issuing.ca, "api.passing.example")).state == "done"
+    request = issuing.ask("self", issuing.middle.pem)
+    stop = stop_writes(by=SETUP, reason="There alone", zone_id=world.zone("passing.example").pk)
+    issuing.approve(request)
+    world.edge.remove_zone("passing.example")
+    world.run_account()
+    request.refresh_from_db()
+    assert request.state == "partly_done" and "no longer lists passing.example" in request.state_reason
+    assert not Drift.objects.filter(kind="altered", resolved_at=None).exists()
+    assert world.approve(world.ask(issuing.ca, "other.northwind.example")).state == "done"
+    assert issuing.pins() == skis_of(request.issuers), "another change of the rule leaves them there"
+    issuing.ca.refresh_from_db()
+    assert issuing.ca.issuer_skis == skis_of(request.issuers)
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
 
 
 def test_a_failed_change_goes_back_and_is_tried_again_on_demand(world: World) -> None:
