@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.coverage import approved
+from apps.coverage.issuer_changes import name_ruled_hostnames
 from apps.coverage.models import CoverageRequest, Kind, RequestHostname, RequestPlan
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
 from apps.coverage.states import FAILED, IN_FLIGHT, RequestState, may_move
@@ -149,6 +150,7 @@ def _retry(by: Actor, request: CoverageRequest) -> None:
         return
     move_request(request, RequestState.APPROVED, finished_at=None)
     if request.kind == Kind.ISSUERS:
+        name_ruled_hostnames(request)
         approved.write(request, by_label=by.label)
     else:
         approved.bring_back(request, by_label=by.label)
