@@ -61,6 +61,28 @@ class Gatekeeper:
 
     def admit(self) -> Admitted:
         """Raises Unsafe when a rule cannot be written, whatever is left out."""
+        return self._glasses_first() or self._admit()
+
+    def _glasses_first(self) -> Admitted | None:
+        """A broken glass goes before what others sent: refused by Cloudflare, that would take the glass with it.
+
+        None when there is nothing to let go first, or when it cannot go by itself. What is being restored is not left
+        out: without it, rules that hold its hostnames would be written without them.
+        """
+        going = [row for row in self.requests if row.kind in {Kind.BREAK_GLASS, Kind.RESTORE}]
+        broken = any(row.kind == Kind.BREAK_GLASS and pending_in(self.zone, row) for row in going)
+        if not broken or len(going) == len(self.requests):
+            return None
+        desired = desired_zone(self.zone, without={row.pk for row in self.requests} - {row.pk for row in going})
+        try:
+            plan = diff(desired, self.observed, heal=False)
+        except Unsafe:
+            return None
+        if plan.is_noop or self._check(plan, desired, []):
+            return None
+        return Admitted(plan, tuple(carried_by(plan, self.zone, going)), look_again=True)
+
+    def _admit(self) -> Admitted:
         while self.going or self.aside:
             if not self.going:
                 # Whoever was to go before them cannot go either.
