@@ -12,6 +12,7 @@ from typing import Any
 
 from django.db.models import Q
 
+from apps.coverage.issuer_changes import enforced_rows
 from apps.coverage.models import BreakGlass, CoverageRequest, Kind, ModeChoice, RequestHostname, RequestPlan
 from apps.coverage.selectors import desired_with, desired_zone
 from apps.coverage.states import IN_FLIGHT, RequestState
@@ -61,12 +62,15 @@ def no_longer_so(request: CoverageRequest, plan: RequestPlan) -> str:
     zones = list(Zone.objects.filter(requesthostname__request=request).distinct())
     losing = set(losing_check(request, {zone: _stored_lists(zone) for zone in zones}))
     losing -= set(plan.document["loses_check"])
-    found = []
+    ruled = enforced_rows(request.ca) if request.kind == Kind.ISSUERS else []
+    unsaid = [row.hostname for row in ruled if (row.zone.name, row.hostname) not in said]
+    found = [f"{name} would keep the issuers from before" for name in unsaid]
     for zone in zones:
         names = request.hostnames.filter(zone=zone).values_list("hostname", flat=True)
         glass = _glass(zone, plan)
         for now in afterwards_of(desired_with(zone, request), names):
-            was = said[now["hostname"]]
+            if (was := said.get((now["zone"], now["hostname"]))) is None:
+                continue
             loses = now["hostname"] in losing or (bool(was["cas"]) and not now["cas"])
             other_mode = now["mode"] != was["mode"] and not _by_glass(was, now, glass)
             found += _words(was, now, loses=loses, stays=bool(now["cas"]) and not was["cas"], other_mode=other_mode)
@@ -95,7 +99,9 @@ def opens_more(zone: Zone, request: CoverageRequest, plan: RequestPlan, desired:
         kept = _kept(desired, coming, request.ca.fingerprint) | set(plan.document["loses_check"])
     less = []
     for now in afterwards_of(desired, names):
-        was = said[now["hostname"]]
+        if (was := said.get((now["zone"], now["hostname"]))) is None:
+            # A retry of changed issuers is about the rules there are by now.
+            continue
         loses = now["hostname"] not in kept or (bool(was["cas"]) and not now["cas"])
         weaker = STRICTNESS[now["mode"]] < STRICTNESS[was["mode"]]
         less += [(was, now, loses, weaker)] if loses or weaker else []
@@ -109,10 +115,10 @@ def opens_more(zone: Zone, request: CoverageRequest, plan: RequestPlan, desired:
     return _sentence(found)
 
 
-def _said(plan: RequestPlan) -> dict[str, dict[str, Any]] | None:
-    """The plan's word on each hostname. One that was stored before plans said it is compared with nothing."""
+def _said(plan: RequestPlan) -> dict[tuple[str, str], dict[str, Any]] | None:
+    """The plan's word on each zone and hostname. One that was stored before plans said it is compared with nothing."""
     rows = plan.document.get("afterwards")
-    return None if rows is None else {row["hostname"]: row for row in rows}
+    return None if rows is None else {(row["zone"], row["hostname"]): row for row in rows}
 
 
 def _kept(desired: DesiredZone, lists: Lists, without: str) -> set[str]:

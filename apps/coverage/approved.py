@@ -318,6 +318,11 @@ def _reached(request: CoverageRequest, zone: Zone) -> Callable[[str], bool]:
         # They ask for a mode, under whatever CA. Without an approved mode there is none to wait for.
         return lambda hostname: hostname not in shown or shown[hostname] is not None
     modes = {hostname for hostname, live_at in shown.items() if live_at is not None}
+    if request.kind == Kind.ISSUERS:
+        # A hostname that left the CA meanwhile has no rule that could be pinned to its issuers.
+        return lambda hostname: (
+            hostname not in associations or (associations[hostname] is not None and hostname in modes)
+        )
     return lambda hostname: associations.get(hostname) is not None and hostname in modes
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from django.db import transaction
 
-from apps.authorities.issuers import read_issuers, skis_of
+from apps.authorities.issuers import Issuer, read_issuers, skis_of
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.coverage.models import Association, CoverageRequest, Enforcement, Kind, ModeChoice, RequestHostname
@@ -82,6 +82,21 @@ def create_issuers_request(
     return request
 
 
+def name_ruled_hostnames(request: CoverageRequest) -> None:
+    """Bring the hostnames of a request for issuers up to date: rules come and go while it waits.
+
+    Inside the transaction of a service that has locked it.
+    """
+    ruled = {(row.zone_id, row.hostname): row for row in enforced_rows(request.ca)}
+    named = {(row.zone_id, row.hostname): row.pk for row in request.hostnames.all()}
+    request.hostnames.filter(pk__in=[pk for key, pk in named.items() if key not in ruled]).delete()
+    RequestHostname.objects.bulk_create(
+        RequestHostname(request=request, zone=row.zone, hostname=row.hostname, note=f"In {row.mode}")
+        for key, row in ruled.items()
+        if key not in named
+    )
+
+
 def _count(number: int) -> str:
     return "1 hostname is" if number == 1 else f"{number} hostnames are"
 
@@ -101,3 +116,9 @@ def is_narrower(ca: CertificateAuthority, wanted: frozenset[str]) -> bool:
     """Whether clients that pass now could be refused: fewer issuers, or a first pin where there was none."""
     known = ca.issuer_skis
     return bool(wanted) and (known is None or not known <= wanted)
+
+
+def refuses_more(ca: CertificateAuthority, issuers: Sequence[Issuer]) -> bool:
+    """Whether clients that pass now could be refused on a hostname in block."""
+    blocked = any(row.mode == ModeChoice.BLOCK for row in enforced_rows(ca))
+    return blocked and is_narrower(ca, skis_of(issuers))

@@ -75,7 +75,10 @@ class CoverageRequest(models.Model):
 
 
 class RequestHostname(models.Model):
-    """One hostname of a request and what became of it."""
+    """One hostname of a request and what became of it.
+
+    A request for issuers names a hostname in two zones when a longer zone came after it was covered in a shorter one.
+    """
 
     class Result(models.TextChoices):
         PENDING = "pending"
@@ -90,7 +93,7 @@ class RequestHostname(models.Model):
 
     class Meta:
         ordering = ("id",)
-        constraints = (models.UniqueConstraint(fields=["request", "hostname"], name="coverage_hostname_once"),)
+        constraints = (models.UniqueConstraint(fields=["request", "zone", "hostname"], name="coverage_hostname_once"),)
 
     def __str__(self) -> str:
         return self.hostname

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.coverage import approved
+from apps.coverage.issuer_changes import name_ruled_hostnames
 from apps.coverage.models import CoverageRequest, Kind, RequestHostname, RequestPlan
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
 from apps.coverage.states import FAILED, IN_FLIGHT, RequestState, may_move
@@ -65,15 +66,23 @@ def begin_applying(*, by: Actor, request_ids: Iterable[int]) -> None:
 
 
 @transaction.atomic
-def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str) -> None:
-    """Close in-flight requests that need a person, with the reason. What was reached stays reached."""
+def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str, rest_is_gone: bool = False) -> None:
+    """Close in-flight requests that need a person, with the reason. What was reached stays reached.
+
+    With `rest_is_gone` nothing is left where it was not reached: issuers that every other rule has are the CA's.
+    """
     for request in CoverageRequest.objects.select_for_update().filter(pk__in=list(request_ids), state__in=IN_FLIGHT):
         before = {"state": request.state}
-        if request.kind in {Kind.ISSUERS, Kind.RESTORE}:
+        reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
+        whole = request.kind == Kind.ISSUERS and rest_is_gone and reached
+        if request.kind in {Kind.ISSUERS, Kind.RESTORE} and not whole:
             # Half a set of pins is no state to rest in, and what was not restored is drift still.
             approved.take_back(request)
+<<<<<<< HEAD
         approved.leave_to_glass(request)
         reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
+=======
+>>>>>>> review2b
         target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
         move_request(request, target, why=why, finished_at=timezone.now())
         record_request(by, "request:failed", request, before=before, after={"state": request.state, "why": why})
@@ -146,6 +155,7 @@ def _retry(by: Actor, request: CoverageRequest) -> None:
         return
     move_request(request, RequestState.APPROVED, finished_at=None)
     if request.kind == Kind.ISSUERS:
+        name_ruled_hostnames(request)
         approved.write(request, by_label=by.label)
     else:
         approved.bring_back(request, by_label=by.label)

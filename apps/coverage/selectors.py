@@ -10,6 +10,7 @@ from django.db.models import Count, Prefetch, QuerySet
 
 from apps.authorities.models import CertificateAuthority
 from apps.coverage.approved import mode_after
+from apps.coverage.issuer_changes import refuses_more
 from apps.coverage.models import (
     Approval,
     Association,
@@ -126,6 +127,11 @@ def obstacle(request: CoverageRequest, ca: CertificateAuthority) -> tuple[str, s
     if request.kind == Kind.COVER and (problem := validity_problem(ca)):
         words, code = problem
         return f"{words} Reject this request, and ask again with another CA.", code
+    if request.kind == Kind.ISSUERS and not request.override and refuses_more(ca, request.issuers or []):
+        words = (
+            f"Hostnames of {ca.name} went to block since, and clients of issuers that are not named would be refused"
+        )
+        return f"{words}. Reject this request, and ask again with a word why that is safe.", "override"
     pending = request.hostnames.filter(result=RequestHostname.Result.PENDING, zone__vanished_at__isnull=False)
     gone = sorted(set(pending.values_list("zone__name", flat=True)))
     if gone and request.kind != Kind.ISSUERS:

@@ -6,15 +6,17 @@ again without one request after the other, the biggest first, until the guards l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
+from apps.authorities.issuers import skis_of
 from apps.coverage.afterwards import opens_more
 from apps.coverage.closing_services import BY_ITSELF
 from apps.coverage.models import CoverageRequest, GuardOverride, Kind, RequestPlan
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
 from apps.coverage.progress_services import fail_requests, wait_for_ca
 from apps.coverage.selectors import current_plan, desired_zone
+from apps.errors import Unsafe
 from apps.inventory.limits import limits_of
 from apps.inventory.models import Zone
 from apps.planning.diff import diff
@@ -58,7 +60,29 @@ class Gatekeeper:
         self.given: dict[int, list[GuardOverride]] = {}
 
     def admit(self) -> Admitted:
-        """Raises Unsafe when a rule cannot be written."""
+        """Raises Unsafe when a rule cannot be written, whatever is left out."""
+        return self._glasses_first() or self._admit()
+
+    def _glasses_first(self) -> Admitted | None:
+        """A broken glass goes before what others sent: refused by Cloudflare, that would take the glass with it.
+
+        None when there is nothing to let go first, or when it cannot go by itself. What is being restored is not left
+        out: without it, rules that hold its hostnames would be written without them.
+        """
+        going = [row for row in self.requests if row.kind in {Kind.BREAK_GLASS, Kind.RESTORE}]
+        broken = any(row.kind == Kind.BREAK_GLASS and pending_in(self.zone, row) for row in going)
+        if not broken or len(going) == len(self.requests):
+            return None
+        desired = desired_zone(self.zone, without={row.pk for row in self.requests} - {row.pk for row in going})
+        try:
+            plan = diff(desired, self.observed, heal=False)
+        except Unsafe:
+            return None
+        if plan.is_noop or self._check(plan, desired, []):
+            return None
+        return Admitted(plan, tuple(carried_by(plan, self.zone, going)), look_again=True)
+
+    def _admit(self) -> Admitted:
         while self.going or self.aside:
             if not self.going:
                 # Whoever was to go before them cannot go either.
@@ -66,7 +90,11 @@ class Gatekeeper:
             desired = desired_zone(self.zone, without=self.left_out | self.aside)
             if self._void_what_opens_more(desired):
                 continue
-            plan = diff(desired, self.observed, heal=False)
+            try:
+                plan = diff(desired, self.observed, heal=False)
+            except Unsafe as error:
+                self._fail_unwritable(error)
+                continue
             if not self.left_out | self.aside:
                 self._tell_waiting(plan, desired)
             if plan.is_noop:
@@ -166,6 +194,42 @@ class Gatekeeper:
         ids = [request.pk for request in failing]
         fail_requests(by=WORKER, request_ids=ids, why=f"{stored} was refused by a guard. {why}")
         self.left_out |= set(ids)
+
+    def _fail_unwritable(self, error: Unsafe) -> None:
+        """Fail those without which the rules can be written, and no others. Raises the error when nothing helps.
+
+        The newest decision gives way first. Removals, a broken glass and its return give way last.
+        """
+        last = (Kind.UNCOVER, *BY_ITSELF)
+        newest_first = sorted(self.going, key=lambda row: row.decided_at or row.created_at, reverse=True)
+        giving_way: list[CoverageRequest] = []
+        for request in sorted(newest_first, key=lambda row: row.kind in last):
+            giving_way.append(request)
+            if self._is_writable(giving_way):
+                break
+        else:
+            raise error
+        for request in reversed(list(giving_way)):
+            others = [row for row in giving_way if row is not request]
+            if self._is_writable(others):
+                giving_way = others
+        ids = [request.pk for request in giving_way]
+        fail_requests(by=WORKER, request_ids=ids, why=error.message)
+        self.left_out |= set(ids)
+
+    def _is_writable(self, without: Collection[CoverageRequest]) -> bool:
+        desired = desired_zone(self.zone, without=self.left_out | self.aside | {row.pk for row in without})
+        # Known issuers are the CA's own: they go back when their request fails.
+        issuers = {
+            row.ca.fingerprint: skis_of(row.issuers_before) or None
+            for row in without
+            if row.kind == Kind.ISSUERS and row.issuers_before is not None
+        }
+        try:
+            diff(replace(desired, issuers={**desired.issuers, **issuers}), self.observed, heal=False)
+        except Unsafe:
+            return False
+        return True
 
     def _want_confirmation(self, plan: PurePlan, decisions: list[Decision], refusals: list[Refusal]) -> None:
         """The edge is such that a removal needs a confirmation that its approver was not asked for."""

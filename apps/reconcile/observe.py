@@ -29,7 +29,7 @@ from apps.planning.diff import unfinished
 from apps.planning.drift import drift
 from apps.planning.rule import is_ours
 from apps.planning.seen import edge_modes
-from apps.planning.state import ObservedZone, RuleState
+from apps.planning.state import Mode, ObservedZone, RuleState
 from apps.reconcile.edge import Observation, rule_states
 from apps.reconcile.foreign import notice_foreign_writer, notice_other_installation, undoes_ours
 from apps.reconcile.history import keep_history
@@ -96,11 +96,12 @@ def store_observation(
 
 
 def _unfinished(zone: Zone, observed: ObservedZone) -> frozenset[str]:
+    desired = desired_zone(zone)
     try:
-        return unfinished(desired_zone(zone), observed)
+        return unfinished(desired, observed)
     except Unsafe:
-        # The approved rules cannot be written at all: planning says so, a read goes on.
-        return frozenset()
+        # The approved rules cannot be written at all: planning says so, a read goes on. It proves no rule right.
+        return frozenset(name for name, mode in desired.modes.items() if mode is not Mode.VERIFY)
 
 
 def _explained(plans: list[Plan], key: str) -> list[frozenset[str]]:

@@ -18,7 +18,7 @@ from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.cloudflare.errors import CloudflareError, Unauthorized, Unreachable
 from apps.coverage.closing_services import cancel_request, withdraw_request
-from apps.coverage.issuer_changes import create_issuers_request
+from apps.coverage.issuer_changes import create_issuers_request, name_ruled_hostnames
 from apps.coverage.models import CoverageRequest, Kind, RequestPlan
 from apps.coverage.moves import locked_request
 from apps.coverage.progress_services import put_off_planning, retry_requests
@@ -26,7 +26,7 @@ from apps.coverage.rotation_services import request_overlap, request_release
 from apps.coverage.selectors import desired_with, request_by_id
 from apps.coverage.services import create_request
 from apps.coverage.services import store_plan as store_request_plan
-from apps.coverage.states import RequestState
+from apps.coverage.states import UNDECIDED, RequestState
 from apps.errors import Conflict, EdgeFault, NotFound, PortalError, Unsafe
 from apps.identity.actors import Actor
 from apps.identity.models import Team
@@ -150,6 +150,7 @@ def plan_request(
     be at it, and the digest people were given must not change under them.
     Raises EdgeFault when a zone cannot be read, or the CA's lists cannot be yet: no plan is made from part of the edge.
     """
+    _name_hostnames(request_id)
     request = request_by_id(request_id)
     zones = list(Zone.objects.filter(requesthostname__request=request).distinct())
     keys = ca_keys(request.account)
@@ -179,6 +180,14 @@ def plan_request(
             revisions=revisions,
             digest=document_digest(request, number, document),
         )
+
+
+@transaction.atomic
+def _name_hostnames(request_id: int) -> None:
+    """A request for issuers is about every rule there is when its plan is made."""
+    request = locked_request(request_id)
+    if request.kind == Kind.ISSUERS and request.state in UNDECIDED:
+        name_ruled_hostnames(request)
 
 
 def _reused_since(request: CoverageRequest, *, first_only: bool) -> datetime | None:

@@ -31,4 +31,4 @@ def end_vanished(account: Account) -> None:
             f"Cloudflare no longer lists {names} in {account}, so nothing can be sent there. Its hostnames hold no CA "
             "any more, and need no removal. If the zone comes back, retry this request."
         )
-        fail_requests(by=WORKER, request_ids=[request.pk], why=why)
+        fail_requests(by=WORKER, request_ids=[request.pk], why=why, rest_is_gone=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
@@ -226,3 +227,22 @@ def test_it_works_while_a_removal_from_the_last_ca_stands_still(world: World, en
         world.run()
     assert action(world) == ("" if ends == "sent" else "block")
     assert {row.state for row in asked_for(BreakGlass.objects.get())} == {"done"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "match", "code"), [("verify", {"method": "PUT"}, 1400), ("log", {"query": "dry_run", "nth": 2}, 20127)]
+)
+def test_what_cloudflare_refuses_of_others_does_not_take_it_along(
+    world: World, mode: str, match: dict[str, Any], code: int
+) -> None:
+    other = world.ask(covered(world, "First"), f"refused.{ZONE}", mode=mode)
+    stop = stop_writes(by=SETUP, reason="Incident")
+    assert world.approve(other).state == "approved"
+    broken = break_glass(world)
+    world.edge.fault("status", match, status=400, code=code, message="refused")
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+    world.run()
+    world.edge.clear_faults()
+    assert (request_by_id(other.pk).state, action(world)) == ("failed", "log")
+    world.sweep()
+    assert request_by_id(broken.request_id).state == "done"

@@ -12,10 +12,13 @@ from apps.coverage.models import CoverageRequest, Enforcement
 from apps.coverage.progress_services import fail_requests, retry_requests
 from apps.coverage.selectors import desired_zone
 from apps.errors import Conflict, Forbidden, Invalid
+from apps.inventory.stops import lift_stop, stop_writes
 from apps.planning.rule import pins_in
+from apps.reconcile.models import Drift
 from apps.reconcile.observe import WORKER
-from apps.reconcile.services import submit_issuers
+from apps.reconcile.services import rebuild_plan, submit_issuers
 from tests.certs import Made, make_ca
+from tests.factories import SETUP
 from tests.unit.reconcile.conftest import World
 
 NAME = "api.northwind.example"
@@ -102,6 +105,103 @@ def test_a_zone_that_is_gone_keeps_no_issuers_from_changing(world: World) -> Non
     world.run_account()
     assert issuing.approve(issuing.ask("self", issuing.middle.pem)).state == "done"
     assert issuing.pins() == issuing.ca.issuer_skis and len(issuing.pins() or ()) == 2
+
+
+def test_a_zone_that_goes_before_its_part_takes_no_issuers_back_from_the_others(world: World) -> None:
+    world.edge.add_zone("passing.example")
+    issuing = Issuing(world)
+    assert world.approve(world.ask(issuing.ca, "api.passing.example")).state == "done"
+    request = issuing.ask("self", issuing.middle.pem)
+    stop = stop_writes(by=SETUP, reason="There alone", zone_id=world.zone("passing.example").pk)
+    issuing.approve(request)
+    world.edge.remove_zone("passing.example")
+    world.run_account()
+    request.refresh_from_db()
+    assert request.state == "partly_done" and "no longer lists passing.example" in request.state_reason
+    assert not Drift.objects.filter(kind="altered", resolved_at=None).exists()
+    assert world.approve(world.ask(issuing.ca, "other.northwind.example")).state == "done"
+    assert issuing.pins() == skis_of(request.issuers), "another change of the rule leaves them there"
+    issuing.ca.refresh_from_db()
+    assert issuing.ca.issuer_skis == skis_of(request.issuers)
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+
+
+def pins_in_zone(world: World, zone: str) -> list[frozenset[str] | None]:
+    return [pins_in(rule["expression"]) for rule in world.edge.rules(zone) if rule["ref"].startswith("byoca-")]
+
+
+def test_a_hostname_covered_since_it_was_asked_for_is_in_the_next_plan(world: World) -> None:
+    issuing = Issuing(world)
+    request = issuing.ask("self", issuing.middle.pem)
+    assert world.approve(world.ask(issuing.ca, "api.northwind-pay.example")).state == "done"
+    with pytest.raises(Conflict, match=r"pay\.example would keep the issuers from before"):
+        issuing.approve(request)
+    rebuild_plan(by=world.engineer, request_id=request.pk)
+    assert issuing.approve(request).state == "done"
+    assert pins_in_zone(world, "northwind-pay.example") == [issuing.ca.issuer_skis]
+    assert issuing.pins() == issuing.ca.issuer_skis == skis_of(request.issuers)
+    world.sweep()
+    assert not Drift.objects.filter(kind="altered", resolved_at=None).exists()
+
+
+def test_a_hostname_covered_since_it_failed_is_in_the_retry(world: World) -> None:
+    issuing = Issuing(world)
+    request = issuing.ask("self", issuing.middle.pem)
+    stop = stop_writes(by=SETUP, reason="Incident")
+    issuing.approve(request)
+    fail_requests(by=WORKER, request_ids=[request.pk], why="Down too long")
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+    assert world.approve(world.ask(issuing.ca, "api.northwind-pay.example")).state == "done"
+    retry_requests(by=world.engineer, zone=world.zone())
+    world.run()
+    request.refresh_from_db()
+    assert request.state == "done"
+    assert pins_in_zone(world, "northwind-pay.example") == [skis_of(request.issuers)]
+
+
+def test_a_hostname_that_goes_to_block_meanwhile_wants_a_word_why_that_is_safe(world: World) -> None:
+    issuing = Issuing(world, mode="log", client_issuers="")
+    to_block = world.ask(issuing.ca, NAME)
+    request = issuing.ask("self")
+    assert world.approve(to_block).state == "done"
+    rebuild_plan(by=world.engineer, request_id=request.pk)
+    with pytest.raises(Conflict, match="went to block since"):
+        issuing.approve(request)
+    assert issuing.pins() is None
+
+
+@pytest.mark.parametrize("approved_first", [True, False])
+def test_a_hostname_that_is_removed_meanwhile_leaves_it_to_end(world: World, approved_first: bool) -> None:
+    issuing, leaving = Issuing(world), "leaving.northwind.example"
+    assert world.approve(world.ask(issuing.ca, leaving)).state == "done"
+    removal = world.ask(issuing.ca, leaving, kind="uncover", mode="verify")
+    request = issuing.ask("self", issuing.middle.pem)
+    if approved_first:
+        stop = stop_writes(by=SETUP, reason="Incident")
+        issuing.approve(request)
+        world.approve(removal)
+        lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+        world.run()
+    else:
+        world.approve(removal)
+        rebuild_plan(by=world.engineer, request_id=request.pk)
+        issuing.approve(request)
+    request.refresh_from_db()
+    removal.refresh_from_db()
+    assert (request.state, removal.state) == ("done", "done")
+    assert issuing.pins() == skis_of(request.issuers)
+
+
+def test_a_hostname_in_a_longer_zone_and_in_a_shorter_one_changes_in_both(world: World) -> None:
+    issuing, longer = Issuing(world, mode=""), "team.northwind.example"
+    assert world.approve(world.ask(issuing.ca, f"api.{longer}")).state == "done"
+    world.edge.add_zone(longer)
+    world.run_account()
+    assert world.approve(world.ask(issuing.ca, f"api.{longer}")).state == "done"
+    request = issuing.ask("self", issuing.middle.pem)
+    assert issuing.approve(request).state == "done"
+    assert pins_in_zone(world, longer) == [issuing.pins()] == [skis_of(request.issuers)]
+    world.edge.remove_zone(longer)
 
 
 def test_a_failed_change_goes_back_and_is_tried_again_on_demand(world: World) -> None:
