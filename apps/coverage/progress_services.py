@@ -78,11 +78,7 @@ def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str, rest_is_go
         if request.kind in {Kind.ISSUERS, Kind.RESTORE} and not whole:
             # Half a set of pins is no state to rest in, and what was not restored is drift still.
             approved.take_back(request)
-<<<<<<< HEAD
         approved.leave_to_glass(request)
-        reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
-=======
->>>>>>> review2b
         target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
         move_request(request, target, why=why, finished_at=timezone.now())
         record_request(by, "request:failed", request, before=before, after={"state": request.state, "why": why})
