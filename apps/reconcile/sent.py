@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from apps.coverage.models import CoverageRequest, RequestPlan
+from apps.coverage.models import CoverageRequest, Kind, RequestPlan
 from apps.coverage.moves import locked_request
 from apps.coverage.progress_services import outdate_plan
 from apps.coverage.states import RequestState
@@ -39,7 +39,9 @@ def is_under_way(request: CoverageRequest, zone: Zone) -> bool:
     """Whether the approval in force is being carried out in this zone: what moves there now is met by the next plan."""
     if request.state != RequestState.APPLYING:
         return False
-    return zone.pk in zones_sent(request, since=request.decided_at or request.created_at)
+    sent = zones_sent(request, since=request.decided_at or request.created_at)
+    # Whom a CA's rules let in is one decision: with half of them changed there is nothing to go back to.
+    return bool(sent) if request.kind == Kind.ISSUERS else zone.pk in sent
 
 
 @transaction.atomic

@@ -10,7 +10,7 @@ from apps.authorities.services import admit_ca
 from apps.coverage.issuer_changes import create_issuers_request
 from apps.coverage.models import CoverageRequest, Enforcement
 from apps.coverage.progress_services import fail_requests, retry_requests
-from apps.coverage.selectors import desired_zone
+from apps.coverage.selectors import desired_zone, request_by_id
 from apps.errors import Conflict, Forbidden, Invalid
 from apps.inventory.stops import lift_stop, stop_writes
 from apps.planning.rule import pins_in
@@ -256,3 +256,22 @@ def test_who_may_ask_and_what_is_refused(world: World) -> None:
     queued = admit_ca(by=world.engineer, account=world.account, name="Queued", data=make_ca("Queued").pem)
     with pytest.raises(Conflict, match="is queued"):
         create_issuers_request(by=world.engineer, ca=queued, entries=["self"], reason="x")
+
+
+def test_what_moves_in_another_zone_does_not_take_back_issuers_that_one_has(world: World) -> None:
+    issuing = Issuing(world)
+    pay = "northwind-pay.example"
+    assert world.approve(world.ask(issuing.ca, f"api.{pay}")).state == "done"
+    request = issuing.ask("self", issuing.middle.pem)
+    stop = stop_writes(by=SETUP, reason="There alone", zone_id=world.zone(pay).pk)
+    issuing.approve(request)
+    world.edge.edit(pay, issuing.ca.cloudflare_id, [f"api.{pay}", f"foreign.{pay}"])
+    world.sweep()
+    assert request_by_id(request.pk).state == "applying"
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
+    world.run()
+    assert request_by_id(request.pk).state == "done"
+    assert not Drift.objects.filter(kind="altered", resolved_at=None).exists()
+    assert world.edge.hostnames(pay, issuing.ca.cloudflare_id) == [f"api.{pay}", f"foreign.{pay}"]
+    assert world.approve(world.ask(issuing.ca, "other.northwind.example")).state == "done"
+    assert issuing.pins() == skis_of(request.issuers)
