@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import admit_ca
@@ -97,6 +99,19 @@ class World:
         for zone in Zone.objects.filter(account=self.account, vanished_at=None):
             mark_due(kind="zone", subject_id=zone.pk, urgent=False)
         self.run()
+
+    def delete_outside(self, ca: CertificateAuthority) -> None:
+        """Somebody deletes a CA that has been live for long, and the portal notices."""
+        self.edge.delete_certificate(ca.cloudflare_id)
+        CertificateAuthority.objects.filter(pk=ca.pk).update(live_at=timezone.now() - timedelta(days=1))
+        self.run_account()
+        ca.refresh_from_db()
+        assert ca.state == CaState.GONE
+
+    def actions(self, hostname: str, zone: str = "northwind.example") -> str:
+        """What our rules at the edge do to the hostname, in order."""
+        ours = [rule for rule in self.edge.rules(zone) if rule["ref"].startswith("byoca-")]
+        return ",".join(rule["action"] for rule in ours if f'"{hostname}"' in rule["expression"])
 
     def clear(self) -> None:
         """Take this test's CAs, hostnames and rules off the edge: each sweep of the tests after it reads all lists."""

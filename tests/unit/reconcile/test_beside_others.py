@@ -22,12 +22,6 @@ ZONE = "northwind.example"
 NAME, OTHER = f"beside.{ZONE}", f"other.{ZONE}"
 
 
-def action(world: World, name: str = NAME) -> str:
-    """What our rules at the edge do to the hostname."""
-    ours = [rule for rule in world.edge.rules(ZONE) if rule["ref"].startswith("byoca-")]
-    return ",".join(rule["action"] for rule in ours if f'"{name}"' in rule["expression"])
-
-
 def test_a_glass_goes_though_there_is_no_room_for_another_requests_rule(world: World) -> None:
     first, second = world.upload("First"), world.upload("Second")
     assert world.approve(world.ask(first, NAME, f"stays.{ZONE}")).state == "done"
@@ -41,7 +35,7 @@ def test_a_glass_goes_though_there_is_no_room_for_another_requests_rule(world: W
     broken = use_break_glass(by=actor(Role.RESPONDER), account=world.account, hostname=NAME, reason="Locked out")
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
-    seen = action(world)
+    seen = world.actions(NAME)
     for rule in world.edge.rules(ZONE):
         if f".full.{ZONE}" in rule["expression"]:
             world.edge.delete_rule(ZONE, rule["id"])
@@ -66,4 +60,4 @@ def test_a_rule_is_restored_under_the_ca_that_is_still_there(world: World) -> No
     assert [(group.ca, group.hostnames) for group in proposal.groups] == [(second, (NAME,))]
     (request,) = ask(by=world.owner, groups=proposal.groups, reason="Deleted by mistake")
     assert world.approve(request).state == "done"
-    assert action(world) == "block"
+    assert world.actions(NAME) == "block"

@@ -9,7 +9,6 @@ import pytest
 from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
-from apps.authorities.states import CaState
 from apps.coverage.break_glass import return_due_break_glasses, use_break_glass
 from apps.coverage.models import BreakGlass, CoverageRequest
 from apps.coverage.progress_services import fail_requests
@@ -44,12 +43,6 @@ def returned(world: World, broken: BreakGlass) -> BreakGlass:
     return broken
 
 
-def action(world: World, name: str = NAME, zone: str = ZONE) -> str:
-    """What our rules at the edge do to the hostname."""
-    ours = [rule for rule in world.edge.rules(zone) if rule["ref"].startswith("byoca-")]
-    return ",".join(rule["action"] for rule in ours if f'"{name}"' in rule["expression"])
-
-
 def asked_for(broken: BreakGlass) -> tuple[CoverageRequest, CoverageRequest]:
     """The requests of the glass and of its return."""
     assert broken.return_request_id is not None
@@ -63,31 +56,23 @@ def covered(world: World, name: str) -> CertificateAuthority:
     return ca
 
 
-def deleted_outside(world: World, ca: CertificateAuthority) -> None:
-    world.edge.delete_certificate(ca.cloudflare_id)
-    CertificateAuthority.objects.filter(pk=ca.pk).update(live_at=timezone.now() - timedelta(days=1))
-    world.run_account()
-    ca.refresh_from_db()
-    assert ca.state == CaState.GONE
-
-
 def test_it_lets_clients_in_whose_only_ca_was_deleted_outside(world: World) -> None:
-    deleted_outside(world, covered(world, "Deleted outside"))
-    assert action(world) == "block"
+    world.delete_outside(covered(world, "Deleted outside"))
+    assert world.actions(NAME) == "block"
     broken = returned(world, break_glass(world))
     glass, back = asked_for(broken)
-    assert (glass.state, action(world)) == ("done", "log")
+    assert (glass.state, world.actions(NAME)) == ("done", "log")
     assert back.state == "approved" and "would refuse every client" in back.state_reason
     assert world.approve(world.ask(world.upload("In its place"), NAME)).state == "done"
-    assert (request_by_id(back.pk).state, action(world)) == ("done", "block")
+    assert (request_by_id(back.pk).state, world.actions(NAME)) == ("done", "block")
 
 
 def test_it_returns_though_one_of_two_cas_was_deleted_outside(world: World) -> None:
     first, _ = covered(world, "First"), covered(world, "Second")
     broken = break_glass(world)
-    deleted_outside(world, first)
+    world.delete_outside(first)
     _, back = asked_for(returned(world, broken))
-    assert (back.state, action(world)) == ("done", "block")
+    assert (back.state, world.actions(NAME)) == ("done", "block")
 
 
 def test_it_ends_though_the_newest_ca_never_reached_the_edge(world: World) -> None:
@@ -98,9 +83,9 @@ def test_it_ends_though_the_newest_ca_never_reached_the_edge(world: World) -> No
     fail_requests(by=WORKER, request_ids=[cover.pk], why="Refused by Cloudflare")
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     broken = break_glass(world)
-    assert (request_by_id(broken.request_id).state, action(world)) == ("done", "log")
+    assert (request_by_id(broken.request_id).state, world.actions(NAME)) == ("done", "log")
     _, back = asked_for(returned(world, broken))
-    assert (back.state, action(world)) == ("done", "block")
+    assert (back.state, world.actions(NAME)) == ("done", "block")
 
 
 def test_a_removal_that_goes_with_it_ends_it(world: World) -> None:
@@ -110,7 +95,7 @@ def test_a_removal_that_goes_with_it_ends_it(world: World) -> None:
     assert world.approve(removal).state == "approved"
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
-    assert (request_by_id(removal.pk).state, action(world)) == ("done", "")
+    assert (request_by_id(removal.pk).state, world.actions(NAME)) == ("done", "")
     assert request_by_id(broken.request_id).state == "done"
 
 
@@ -119,7 +104,7 @@ def test_log_that_was_asked_for_before_and_approved_while_it_lasts_stays(world: 
     broken = break_glass(world)
     assert world.approve(asked).state == "done"
     assert returned(world, broken).return_request_id is None
-    assert action(world) == "log"
+    assert world.actions(NAME) == "log"
 
 
 @pytest.mark.parametrize("ends", ["failed", "out of date"])
@@ -137,7 +122,7 @@ def test_it_returns_though_log_was_approved_that_nothing_came_of(world: World, e
         world.sweep()
     assert request_by_id(asked.pk).state == ("failed" if ends == "failed" else "stale")
     returned(world, broken)
-    assert action(world) == "block"
+    assert world.actions(NAME) == "block"
 
 
 def test_it_goes_though_log_that_was_approved_before_it_went_fails(world: World) -> None:
@@ -148,9 +133,9 @@ def test_it_goes_though_log_that_was_approved_before_it_went_fails(world: World)
     fail_requests(by=WORKER, request_ids=[asked.pk], why="Refused by Cloudflare")
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
-    assert (request_by_id(broken.request_id).state, action(world)) == ("done", "log")
+    assert (request_by_id(broken.request_id).state, world.actions(NAME)) == ("done", "log")
     returned(world, broken)
-    assert action(world) == "block"
+    assert world.actions(NAME) == "block"
 
 
 @pytest.mark.parametrize("when", ["while it lasts", "afterwards"])
@@ -163,12 +148,12 @@ def test_log_that_failed_and_is_tried_again_is_done_as_approved(world: World, wh
     fail_requests(by=WORKER, request_ids=[asked.pk], why="Refused by Cloudflare")
     if when == "afterwards":
         returned(world, broken)
-        assert action(world) == "block"
+        assert world.actions(NAME) == "block"
     retry_zone(by=world.engineer, zone_id=world.zone().pk)
     world.run()
     if when != "afterwards":
         returned(world, broken)
-    assert (request_by_id(asked.pk).state, action(world)) == ("done", "log")
+    assert (request_by_id(asked.pk).state, world.actions(NAME)) == ("done", "log")
 
 
 def test_log_for_another_ca_decides_nothing_about_block(world: World) -> None:
@@ -177,7 +162,7 @@ def test_log_for_another_ca_decides_nothing_about_block(world: World) -> None:
     broken = break_glass(world)
     assert world.approve(asked).state == "done"
     returned(world, broken)
-    assert action(world) == "block"
+    assert world.actions(NAME) == "block"
 
 
 def test_verify_that_is_on_its_way_is_not_taken_back(world: World) -> None:
@@ -188,7 +173,7 @@ def test_verify_that_is_on_its_way_is_not_taken_back(world: World) -> None:
         break_glass(world)
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
-    assert (request_by_id(asked.pk).state, action(world)) == ("done", "")
+    assert (request_by_id(asked.pk).state, world.actions(NAME)) == ("done", "")
 
 
 def test_it_is_broken_in_the_zone_that_is_listed(world: World) -> None:
@@ -202,7 +187,7 @@ def test_it_is_broken_in_the_zone_that_is_listed(world: World) -> None:
     world.run_account()
     assert world.approve(world.ask(ca, name)).state == "done"
     break_glass(world, name)
-    seen = action(world, name, AGAIN)
+    seen = world.actions(name, AGAIN)
     world.edge.remove_zone(AGAIN)
     assert seen == "log"
 
@@ -216,16 +201,16 @@ def test_it_works_while_a_removal_from_the_last_ca_stands_still(world: World, en
         fail_requests(by=WORKER, request_ids=[removal.pk], why="Refused by Cloudflare")
         lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
         world.run()
-    assert action(world) == "block"
+    assert world.actions(NAME) == "block"
     broken = break_glass(world)
-    assert action(world) == ("log" if ends == "failed" else "block")
+    assert world.actions(NAME) == ("log" if ends == "failed" else "block")
     returned(world, broken)
     if ends == "called off":
         withdraw(by=world.owner, request_id=removal.pk)
     if ends != "failed":
         lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
         world.run()
-    assert action(world) == ("" if ends == "sent" else "block")
+    assert world.actions(NAME) == ("" if ends == "sent" else "block")
     assert {row.state for row in asked_for(BreakGlass.objects.get())} == {"done"}
 
 
@@ -243,6 +228,6 @@ def test_what_cloudflare_refuses_of_others_does_not_take_it_along(
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
     world.edge.clear_faults()
-    assert (request_by_id(other.pk).state, action(world)) == ("failed", "log")
+    assert (request_by_id(other.pk).state, world.actions(NAME)) == ("failed", "log")
     world.sweep()
     assert request_by_id(broken.request_id).state == "done"

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
-from django.utils import timezone
 
 from apps.authorities.models import CertificateAuthority
-from apps.authorities.states import CaState
 from apps.coverage.models import CoverageRequest
 from apps.coverage.progress_services import fail_requests
 from apps.coverage.selectors import assess, current_plan, request_by_id
@@ -25,12 +21,6 @@ ZONE = "northwind.example"
 NAME = f"left.{ZONE}"
 
 
-def action(world: World) -> str:
-    """What our rules at the edge do to the hostname."""
-    ours = [rule for rule in world.edge.rules(ZONE) if rule["ref"].startswith("byoca-")]
-    return ",".join(rule["action"] for rule in ours if f'"{NAME}"' in rule["expression"])
-
-
 def failed_before_it_was_sent(world: World, ca: CertificateAuthority, mode: str = "block") -> CoverageRequest:
     stop = stop_writes(by=SETUP, reason="Incident")
     request = world.approve(world.ask(ca, NAME, mode=mode))
@@ -38,14 +28,6 @@ def failed_before_it_was_sent(world: World, ca: CertificateAuthority, mode: str 
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
     return request
-
-
-def deleted_outside(world: World, ca: CertificateAuthority) -> None:
-    world.edge.delete_certificate(ca.cloudflare_id)
-    CertificateAuthority.objects.filter(pk=ca.pk).update(live_at=timezone.now() - timedelta(days=1))
-    world.run_account()
-    ca.refresh_from_db()
-    assert ca.state == CaState.GONE
 
 
 def test_a_hostname_leaves_its_last_ca_though_another_never_reached_the_edge(world: World) -> None:
@@ -57,23 +39,23 @@ def test_a_hostname_leaves_its_last_ca_though_another_never_reached_the_edge(wor
     (verdict,) = assess(by=world.owner, ca=first, kind="uncover", mode="verify", text=NAME, ignore_request=removal.pk)
     assert verdict.code == "loses_check"
     assert world.approve(removal).state == "done"
-    assert action(world) == ""
+    assert world.actions(NAME) == ""
     assert not Drift.objects.filter(resolved_at=None, hostname=NAME).exists()
     (verdict,) = assess(by=world.owner, ca=first, kind="cover", mode="block", text=NAME)
     assert verdict.code == "needs_log"
     retry_zone(by=world.engineer, zone_id=world.zone().pk)
     world.run()
     assert request_by_id(failed.pk).state == "done"
-    assert action(world) == "block"
+    assert world.actions(NAME) == "block"
 
 
 def test_a_blocked_hostname_whose_ca_is_gone_can_be_uncovered(world: World) -> None:
     ca = world.upload("Gone")
     assert world.approve(world.ask(ca, NAME)).state == "done"
-    deleted_outside(world, ca)
-    assert action(world) == "block"
+    world.delete_outside(ca)
+    assert world.actions(NAME) == "block"
     removal = world.approve(world.ask(ca, NAME, kind="uncover", mode="verify"))
-    assert (removal.state, action(world)) == ("done", "")
+    assert (removal.state, world.actions(NAME)) == ("done", "")
 
 
 def test_letting_go_of_blocked_hostnames_that_no_list_shows_is_confirmed(world: World) -> None:
@@ -86,6 +68,6 @@ def test_letting_go_of_blocked_hostnames_that_no_list_shows_is_confirmed(world: 
     assert plan is not None and plan.document["loses_check"] == sorted(names)
     with pytest.raises(Invalid, match="removes 2 associations"):
         approve_request(by=world.engineer, request_id=removal.pk, digest=plan.digest, confirm="1")
-    assert action(world) == "block"
+    assert world.actions(NAME) == "block"
     assert world.approve(removal).state == "done"
-    assert action(world) == ""
+    assert world.actions(NAME) == ""
