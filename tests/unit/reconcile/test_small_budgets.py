@@ -1,0 +1,40 @@
+"""The smallest budgets that an account may be given: everything takes longer, and nothing is begun anew for ever."""
+
+from __future__ import annotations
+
+import pytest
+from django.db.models.functions import Now
+
+from apps.authorities.services import admit_ca
+from apps.inventory.models import Account, CallBudget
+from apps.inventory.services import set_budget
+from apps.outbox.models import OutboxEntry
+from tests.certs import make_ca
+from tests.factories import SETUP
+from tests.unit.reconcile.conftest import World
+
+
+def next_window(world: World) -> None:
+    """Five minutes later: all calls of before are forgotten, and everything is due."""
+    CallBudget.objects.update(counts={})
+    OutboxEntry.objects.update(due_at=Now())
+    world.run()
+
+
+# 20 is the least that may be set. Of 8 calls in all sweeps may make 5, and what the look cannot do without takes 6.
+@pytest.mark.parametrize("percent", [50, 40])
+def test_the_daily_look_at_the_token_leaves_calls_to_list_the_account_and_upload(world: World, percent: int) -> None:
+    set_budget(by=SETUP, account_id=world.account.pk, call_limit=20, call_share_percent=percent)
+    Account.objects.filter(pk=world.account.pk).update(scope_checked_at=None)
+    before = Account.objects.get(pk=world.account.pk).read_at
+    assert before is not None
+    for _ in range(2):
+        next_window(world)
+    account = Account.objects.get(pk=world.account.pk)
+    assert account.scope_checked_at and account.read_at and account.read_at > before
+    assert account.scope_check[-1]["result"] == "unknown"
+    ca = admit_ca(by=world.engineer, account=account, name="Small", data=make_ca("Small").pem, client_issuers="self")
+    for _ in range(3):
+        next_window(world)
+    ca.refresh_from_db()
+    assert ca.state == "live"
