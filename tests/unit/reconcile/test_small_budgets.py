@@ -6,12 +6,15 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.authorities.services import admit_ca
+from apps.inventory.budget.gate import BudgetExhausted, BudgetGate, Purpose
 from apps.inventory.models import Account, CallBudget
+from apps.inventory.selectors import token_of
 from apps.inventory.services import set_budget
 from apps.outbox.models import OutboxEntry
 from tests.certs import make_ca
 from tests.factories import SETUP
 from tests.unit.reconcile.conftest import World
+from tests.unit.reconcile.test_glasses import NAME, break_glass, covered, returned
 
 
 def next_window(world: World) -> None:
@@ -38,3 +41,24 @@ def test_the_daily_look_at_the_token_leaves_calls_to_list_the_account_and_upload
         next_window(world)
     ca.refresh_from_db()
     assert ca.state == "live"
+
+
+def test_a_broken_glass_and_its_return_wait_for_no_change_to_leave_them_calls(world: World) -> None:
+    covered(world, "Emergency")
+    account = set_budget(by=SETUP, account_id=world.account.pk, call_limit=1000, call_share_percent=50)
+    CallBudget.objects.update(counts={})
+    use_up_for_changes(account)
+    broken = break_glass(world)
+    assert world.actions(NAME) == "log"
+    CallBudget.objects.update(counts={})
+    use_up_for_changes(account)
+    returned(world, broken)
+    assert world.actions(NAME) == "block"
+
+
+def use_up_for_changes(account: Account) -> None:
+    """Changes of hostnames may make no more calls in this window."""
+    changes = BudgetGate(account=account, token=token_of(account), purpose=Purpose.CHANGE)
+    with pytest.raises(BudgetExhausted):
+        while True:
+            changes.before_call()
