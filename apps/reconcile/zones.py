@@ -95,7 +95,7 @@ def run_zone(zone_id: UUID) -> None:
 
 
 def _purpose(zone: Zone) -> Purpose:
-    """What the run's calls are for: people's changes go before sweeps, and removals, a broken glass and its return before all."""
+    """What the run's calls are for: people's changes go before sweeps, and removals and broken glasses before all."""
     if hold_on_zone(zone.pk) or refused_for_s(zone):
         return Purpose.SWEEP
     kinds = {request.kind for request in in_flight_requests(zone) if pending_in(zone, request)}
