@@ -168,7 +168,10 @@ def _send(
         settle(lease, next_in_s=0.0)
         return
     tries = tries_before_sending(plan, zone, requests)
-    client.gate.reserve(calls_of(plan, tries))
+    calls = calls_of(plan, tries)
+    # What fits into no window with its reading goes as far as it comes: it is safe to stop anywhere.
+    if client.gate.may_ever(calls_of_reading(keys) + calls):
+        client.gate.reserve(calls)
     with transaction.atomic():
         stored = store_plan(zone=zone, plan=plan, requests=requests)
         require_room(zone, plan, admitted.overrides)

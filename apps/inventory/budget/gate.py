@@ -101,6 +101,10 @@ class BudgetGate:
         self._reserved += taken
         return taken == missing
 
+    def may_ever(self, calls: int) -> bool:
+        """Whether the purpose may make so many calls in one window at all. Raises BudgetExhausted during a pause."""
+        return calls <= self._allowed().purpose
+
     def before_call(self) -> None:
         """Raises BudgetExhausted. A pause holds what was reserved, too."""
         allowed = self._allowed()

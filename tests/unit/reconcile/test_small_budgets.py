@@ -6,10 +6,12 @@ import pytest
 from django.db.models.functions import Now
 
 from apps.authorities.services import admit_ca
+from apps.coverage.selectors import request_by_id
 from apps.inventory.budget.gate import BudgetExhausted, BudgetGate, Purpose
 from apps.inventory.models import Account, CallBudget
 from apps.inventory.selectors import token_of
 from apps.inventory.services import set_budget
+from apps.inventory.stops import lift_stop, stop_writes
 from apps.outbox.models import OutboxEntry
 from tests.certs import make_ca
 from tests.factories import SETUP
@@ -41,6 +43,24 @@ def test_the_daily_look_at_the_token_leaves_calls_to_list_the_account_and_upload
         next_window(world)
     ca.refresh_from_db()
     assert ca.state == "live"
+
+
+@pytest.mark.parametrize("limit", [20, 26])
+def test_a_change_that_fits_into_no_window_goes_on_from_one_to_the_next(world: World, limit: int) -> None:
+    cas = [world.upload(f"Slice {number}") for number in range(2)]
+    requests = [world.ask(ca, f"h{number}.northwind.example") for number, ca in enumerate(cas)]
+    set_budget(by=SETUP, account_id=world.account.pk, call_limit=limit, call_share_percent=50)
+    stop = stop_writes(by=SETUP, reason="Both go together", account_id=world.account.pk)
+    for request in requests:
+        world.approve(request)
+    lift_stop(by=SETUP, stop_id=stop.pk, reason="Now")
+    windows = 0
+    while {request_by_id(request.pk).state for request in requests} != {"done"}:
+        next_window(world)
+        windows += 1
+        assert windows < 12, [request_by_id(request.pk).state for request in requests]
+    assert windows > 1
+    assert [world.actions(f"h{number}.northwind.example") for number in range(2)] == ["block", "block"]
 
 
 def test_a_broken_glass_and_its_return_wait_for_no_change_to_leave_them_calls(world: World) -> None:
