@@ -78,11 +78,15 @@ class Account(models.Model):
 
 
 class Zone(models.Model):
-    """One zone of an account, as last listed. `vanished_at` is set when a complete listing lacks it."""
+    """One zone of an account, as last listed. `vanished_at` is set when a complete listing lacks it.
+
+    A zone that moves to another account may keep Cloudflare's id: then each account has a row of its own, and what was
+    decided in one is no decision in the other.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="zones")
-    cloudflare_id = models.CharField(max_length=36, unique=True)
+    cloudflare_id = models.CharField(max_length=36, db_index=True)
     name = models.CharField(max_length=253)
     status = models.CharField(max_length=20, default="active")
     paused = models.BooleanField(default=False)
@@ -99,6 +103,7 @@ class Zone(models.Model):
 
     class Meta:
         ordering = ("name",)
+        constraints = (models.UniqueConstraint(fields=["account", "cloudflare_id"], name="inventory_zone_once"),)
 
     def __str__(self) -> str:
         return self.name

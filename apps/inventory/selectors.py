@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 
-from apps.errors import NotFound
+from apps.errors import Invalid, NotFound
 from apps.inventory.credentials import decrypt
 from apps.inventory.models import Account, EdgeCertificate, EdgeList, TokenKind, Zone
 
@@ -29,17 +29,25 @@ def account_by_id(account_id: UUID | str) -> Account:
     return found
 
 
-def zone_by_reference(reference: str) -> Zone:
-    """By the portal's id, Cloudflare's, or its name, among the zones that are listed. Raises NotFound."""
+def zone_by_reference(reference: str, *, account_id: UUID | None = None) -> Zone:
+    """By the portal's id, Cloudflare's, or its name, among the zones that are listed; of one account where it is given.
+
+    Raises NotFound, Invalid when accounts have several such zones: none of them is taken for the one that was meant.
+    """
     rows = Zone.objects.filter(vanished_at=None).select_related("account")
     try:
-        found = rows.filter(pk=reference).first()
+        found = list(rows.filter(pk=reference))
     except (ValidationError, ValueError):
-        found = None
-    found = found or rows.filter(Q(cloudflare_id=reference) | Q(name=reference.lower())).first()
-    if found is None:
+        found = []
+    if account_id and not found:
+        rows = rows.filter(account=account_id)
+    found = found or list(rows.filter(Q(cloudflare_id=reference) | Q(name=reference.lower())).order_by("account__name"))
+    if not found:
         raise NotFound("No such zone. Pick one from the list of zones.", field="zone")
-    return found
+    if len(found) > 1:
+        names = ", ".join(f"{zone.pk} in {zone.account}" for zone in found)
+        raise Invalid(f"Several accounts have this zone. Name it by the portal's id of it: {names}.", field="zone")
+    return found[0]
 
 
 def zones_of(account: Account) -> QuerySet[Zone]:

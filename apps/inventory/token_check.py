@@ -88,9 +88,16 @@ class ScopeResult:
     detail: str = ""
 
 
-def check_token(client: Client, account: Account, kind: TokenKind = TokenKind.WRITE) -> list[ScopeResult]:
-    """Try each permission that a token of this kind needs, and some that it must not have. The first result is the
-    token's own: one that is refused is a result. Raises RateLimited, or whatever holds the calls back."""
+TOO_FEW_CALLS = "Not tried: the account's share of calls in five minutes is less than that takes."
+EXCESS_UNTRIED = ScopeResult("Rights that are not needed", "unknown", TOO_FEW_CALLS)
+
+
+def check_token(
+    client: Client, account: Account, kind: TokenKind = TokenKind.WRITE, *, excess: bool = True
+) -> list[ScopeResult]:
+    """Try each permission that a token of this kind needs, and some that it must not have (not without `excess`). The
+    first result is the token's own: one that is refused is a result. Raises RateLimited, or whatever holds the calls
+    back."""
     results: list[ScopeResult] = []
     try:
         status = client.tokens.verify(account.cloudflare_id)
@@ -113,7 +120,8 @@ def check_token(client: Client, account: Account, kind: TokenKind = TokenKind.WR
             results[-1] = ScopeResult(ZONE_READ, "failed", seen_none)
         return results
     zone = next((zone for zone in zones if zone.status == "active"), zones[0])
-    return results + _zone_results(client, account, zone, kind) + _excess(client, account, zone)
+    results += _zone_results(client, account, zone, kind)
+    return results + (_excess(client, account, zone) if excess else [EXCESS_UNTRIED])
 
 
 def _zone_results(client: Client, account: Account, zone: Zone, kind: TokenKind) -> list[ScopeResult]:

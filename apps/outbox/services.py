@@ -98,8 +98,7 @@ def release_leases_of_the_dead() -> int:
 def settle(lease: Lease, *, next_in_s: float) -> bool:
     """End a good run. Due again at once if somebody asked meanwhile, else in `next_in_s` seconds."""
     with transaction.atomic():
-        row = OutboxEntry.objects.select_for_update().filter(kind=lease.kind, subject_id=lease.subject_id).first()
-        if row is None or row.generation != lease.generation:
+        if (row := _locked(lease)) is None:
             return False
         delay = 0.0 if row.wanted != lease.wanted else next_in_s
         return _end(lease, delay, urgent=row.wanted != lease.wanted, attempts=0, last_error="", settled_at=Now())
@@ -108,10 +107,15 @@ def settle(lease: Lease, *, next_in_s: float) -> bool:
 def defer(lease: Lease, *, delay_s: float, error: str, forget_attempts: bool = False) -> bool:
     """End a run that could not finish, to be tried again after `delay_s` (at most ten minutes).
 
+    Due at once if somebody asked meanwhile: what failed may be what they changed, as a token.
     `forget_attempts` begins their count anew, for what is tried for ever and must not look like runs cut off.
     """
     changes: dict[str, object] = {"attempts": 0} if forget_attempts else {}
-    return _end(lease, min(max(delay_s, 0.0), MAX_DELAY_S), last_error=error, **changes)
+    with transaction.atomic():
+        if (row := _locked(lease)) is None:
+            return False
+        delay = 0.0 if row.wanted != lease.wanted else min(max(delay_s, 0.0), MAX_DELAY_S)
+        return _end(lease, delay, last_error=error, **changes)
 
 
 def postpone(lease: Lease, *, delay_s: float, why: str) -> bool:
@@ -120,21 +124,35 @@ def postpone(lease: Lease, *, delay_s: float, why: str) -> bool:
     Due at once if somebody asked meanwhile: their change may go where a sweep may not.
     """
     with transaction.atomic():
-        row = OutboxEntry.objects.select_for_update().filter(kind=lease.kind, subject_id=lease.subject_id).first()
-        if row is None or row.generation != lease.generation:
+        if (row := _locked(lease)) is None:
             return False
         delay = 0.0 if row.wanted != lease.wanted else min(max(delay_s, 0.0), MAX_DELAY_S)
         return _end(lease, delay, attempts=Greatest(F("attempts") - 1, 0), last_error=why)
 
 
 def park(lease: Lease, *, reason: str) -> bool:
-    """End a run that needs a person. The reason is shown; `mark_due` wakes it."""
-    return _end(lease, 0.0, parked_at=Now(), parked_reason=reason, last_error=reason)
+    """End a run that needs a person. The reason is shown; `mark_due` wakes it.
+
+    Not parked, and due at once, if somebody asked meanwhile. Returns whether it is parked.
+    """
+    with transaction.atomic():
+        if (row := _locked(lease)) is None:
+            return False
+        if row.wanted != lease.wanted:
+            _end(lease, 0.0)
+            return False
+        return _end(lease, 0.0, parked_at=Now(), parked_reason=reason, last_error=reason)
 
 
 def beat(part: str) -> None:
     """Keep that the part works, at the database's own time."""
     Heartbeat.objects.update_or_create(part=part, defaults={"at": Now()})
+
+
+def _locked(lease: Lease) -> OutboxEntry | None:
+    """The entry, kept from changing until the transaction ends. None when the lease is somebody else's."""
+    row = OutboxEntry.objects.select_for_update().filter(kind=lease.kind, subject_id=lease.subject_id).first()
+    return row if row is not None and row.generation == lease.generation else None
 
 
 def _leased(lease: Lease) -> QuerySet[OutboxEntry]:

@@ -23,13 +23,13 @@ from apps.cloudflare.errors import NotFoundAtEdge, Unauthorized
 from apps.cloudflare.records import PER_PAGE
 from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.errors import PortalError
-from apps.inventory.budget.gate import NotAnswering, Purpose, budget_of
+from apps.inventory.budget.gate import BudgetExhausted, NotAnswering, Purpose, budget_of
 from apps.inventory.credentials import CredentialUnreadable
 from apps.inventory.holds import hold_on_account
 from apps.inventory.models import Account, TokenKind, Zone
 from apps.inventory.services import store_account_failure, store_account_read, store_ca_write_refusal
 from apps.inventory.token_check import CALLS as TOKEN_CHECK_CALLS
-from apps.inventory.token_check import TOKEN, ScopeResult, check_token, store_scope_check
+from apps.inventory.token_check import TOKEN, TOO_FEW_CALLS, ScopeResult, check_token, store_scope_check
 from apps.inventory.watermark import check_history
 from apps.outbox.processes import this_process
 from apps.outbox.services import Lease, claim, mark_due, park, postpone, settle
@@ -220,10 +220,16 @@ def _check_token(client: EdgeClient, account: Account, kind: TokenKind) -> None:
     checked_at = getattr(account, kind.field("scope_checked_at"))
     if checked_at and timezone.now() - checked_at < CHECK_TOKEN_EVERY:
         return
+    enough = True
     try:
         with with_token(client, kind) as own:
-            own.gate.reserve(TOKEN_CHECK_CALLS)
-            results = check_token(own, account, kind)
+            enough = own.gate.reserve(TOKEN_CHECK_CALLS)
+            results = check_token(own, account, kind, excess=enough)
+    except BudgetExhausted as error:
+        if enough or isinstance(error, NotAnswering):
+            raise
+        # It would be begun anew for ever, and nothing would be left to list the account and to read its zones.
+        results = [ScopeResult(TOKEN, "unknown", TOO_FEW_CALLS)]
     except (CredentialUnreadable, Unauthorized) as error:
         # The other token may read or write as well as ever.
         results = [ScopeResult(TOKEN, "failed", error.message)]

@@ -58,6 +58,8 @@ from apps.reconcile.write_refusals import forget_refusal, noting_refusals, refus
 log = structlog.get_logger(__name__)
 
 VERIFY_AGAIN_S = 2.0
+# What has all of the call budget: it waits for nobody's additions.
+FIRST = {Kind.UNCOVER, *BY_ITSELF}
 
 
 def run_zone(zone_id: UUID) -> None:
@@ -93,13 +95,13 @@ def run_zone(zone_id: UUID) -> None:
 
 
 def _purpose(zone: Zone) -> Purpose:
-    """What the run's calls are for: people's changes go before sweeps, and removals before all."""
+    """What the run's calls are for: people's changes go before sweeps, and removals and broken glasses before all."""
     if hold_on_zone(zone.pk) or refused_for_s(zone):
         return Purpose.SWEEP
     kinds = {request.kind for request in in_flight_requests(zone) if pending_in(zone, request)}
     if not kinds:
         return Purpose.SWEEP
-    return Purpose.REMOVAL if Kind.UNCOVER in kinds else Purpose.CHANGE
+    return Purpose.REMOVAL if kinds & FIRST else Purpose.CHANGE
 
 
 def _next_in_s(zone: Zone) -> float:
@@ -166,7 +168,10 @@ def _send(
         settle(lease, next_in_s=0.0)
         return
     tries = tries_before_sending(plan, zone, requests)
-    client.gate.reserve(calls_of(plan, tries))
+    calls = calls_of(plan, tries)
+    # What fits into no window with its reading goes as far as it comes: it is safe to stop anywhere.
+    if client.gate.may_ever(calls_of_reading(keys) + calls):
+        client.gate.reserve(calls)
     with transaction.atomic():
         stored = store_plan(zone=zone, plan=plan, requests=requests)
         require_room(zone, plan, admitted.overrides)

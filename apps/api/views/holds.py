@@ -78,11 +78,11 @@ class FreezeWindowsView(ApiView):
     )  # fmt: skip
     def post(self, request: Request) -> Response:
         body = self.body(request, FreezeWindowBodySerializer)
-        zone = body.pop("zone", None)
+        zone, account = body.pop("zone", None), account_named(body.pop("account", None))
         window = add_freeze_window(
             by=self.actor(request),
-            account_id=account_named(body.pop("account", None)).pk,
-            zone_id=zone_by_reference(zone).pk if zone else None,
+            account_id=account.pk,
+            zone_id=zone_by_reference(zone, account_id=account.pk).pk if zone else None,
             **body,
         )
         return Response(FreezeWindowSerializer(window).data, status=status.HTTP_201_CREATED)

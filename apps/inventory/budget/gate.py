@@ -86,17 +86,24 @@ class BudgetGate:
         self._unwell = False
         self._trial = False
 
-    def reserve(self, calls: int) -> None:
+    def reserve(self, calls: int) -> bool:
         """Take calls that only make sense together, all or none. Raises BudgetExhausted.
 
-        A reading of a zone that is refused in its middle would have to be read again from the start.
+        A reading of a zone that is refused in its middle would have to be read again from the start. False when the
+        purpose may never make so many in one window: then it has as many as it may.
         """
         missing = calls - self._reserved
-        if missing > 0:
-            allowed = self._allowed()
-            taken = min(missing, allowed.purpose)
-            self._take(taken, allowed)
-            self._reserved += taken
+        if missing <= 0:
+            return True
+        allowed = self._allowed()
+        taken = min(missing, allowed.purpose)
+        self._take(taken, allowed)
+        self._reserved += taken
+        return taken == missing
+
+    def may_ever(self, calls: int) -> bool:
+        """Whether the purpose may make so many calls in one window at all. Raises BudgetExhausted during a pause."""
+        return calls <= self._allowed().purpose
 
     def before_call(self) -> None:
         """Raises BudgetExhausted. A pause holds what was reserved, too."""

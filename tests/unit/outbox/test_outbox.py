@@ -115,6 +115,25 @@ def test_what_is_asked_during_a_postponed_run_goes_at_once() -> None:
     assert again and again.attempts == 1
 
 
+def test_what_is_asked_during_a_run_that_fails_goes_at_once() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    lease = take()
+    mark_due(kind="zone", subject_id=ZONE)
+    assert lease and defer(lease, delay_s=120, error="The token is refused.")
+    assert take(), "a token that was replaced meanwhile is tried at once"
+
+
+def test_what_is_asked_while_a_run_is_about_to_park_is_not_parked() -> None:
+    mark_due(kind="zone", subject_id=ZONE)
+    lease = take()
+    mark_due(kind="zone", subject_id=ZONE)
+    assert lease and not park(lease, reason="Cloudflare no longer lists this zone.")
+    assert list(parked_entries()) == []
+    again = take()
+    assert again and park(again, reason="It is gone.")
+    assert [entry.parked_reason for entry in parked_entries()] == ["It is gone."]
+
+
 def test_a_parked_entry_is_shown_with_its_reason_until_somebody_asks_again() -> None:
     mark_due(kind="zone", subject_id=ZONE)
     lease = take()

@@ -7,10 +7,13 @@ from typing import Any
 
 from django.test import Client
 
+from apps.cloudflare.zones import Zone as ZoneRecord
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import current_plan, request_by_id
 from apps.coverage.services import approve_request
 from apps.inventory.models import Account, Zone
+from apps.inventory.services import store_account_read
+from tests.factories import SETUP, make_account
 from tests.sandbox_server import SandboxProcess
 from tests.unit.reconcile.conftest import World
 
@@ -67,3 +70,27 @@ def test_a_revoked_token_of_one_account_leaves_the_other_to_go_on(world: World, 
         world.run_account()
         world.sweep()
         assert request_by_id(stuck.pk).state == "done"
+
+
+def test_a_zone_that_moves_to_another_account_with_its_id_is_read_there_and_keeps_its_history_here(
+    world: World,
+) -> None:
+    name = "passing.example"
+    zone_id = world.edge.add_zone(name)
+    try:
+        earlier = make_account(name="Before", zones=())
+        past = Zone.objects.create(account=earlier, cloudflare_id=zone_id, name=name)
+        world.run_account()
+        account = Account.objects.get(pk=world.account.pk)
+        assert (account.last_error, account.failing_since) == ("", None)
+        zone = world.zone(name)
+        assert (zone.cloudflare_id, zone.pk != past.pk) == (zone_id, True)
+        goes = world.ask(world.upload("Moved"), f"api.{name}")
+        assert world.approve(goes).state == "done"
+        other = ZoneRecord(id="0" * 32, name="stays.example", status="active", paused=False, account_id="", plan="")
+        store_account_read(by=SETUP, account=earlier, zones=[other], certificates=[])
+        past.refresh_from_db()
+        zone.refresh_from_db()
+        assert (past.vanished_at is None, zone.vanished_at) == (False, None)
+    finally:
+        world.edge.remove_zone(name)
