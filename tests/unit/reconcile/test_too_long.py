@@ -11,7 +11,7 @@ from apps.reconcile.services import submit_issuers
 from tests.certs import make_ca
 from tests.factories import SETUP
 from tests.unit.reconcile.conftest import World
-from tests.unit.reconcile.test_glasses import action, asked_for, break_glass, returned
+from tests.unit.reconcile.test_glasses import asked_for, break_glass, returned
 
 ZONE = "northwind.example"
 FULL, NIGHT, LEAVES = f"full.{ZONE}", f"night.{ZONE}", f"leaves.{ZONE}"
@@ -41,13 +41,13 @@ def test_it_keeps_no_glass_and_no_removal_and_no_other_request_from_going(world:
     broken = break_glass(world, NIGHT)
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
-    assert (request_by_id(broken.request_id).state, action(world, NIGHT)) == ("done", "log")
-    assert (request_by_id(removal.pk).state, action(world, LEAVES)) == ("done", "")
-    assert (request_by_id(other.pk).state, action(world, f"other.{ZONE}")) == ("done", "log")
+    assert (request_by_id(broken.request_id).state, world.actions(NIGHT)) == ("done", "log")
+    assert (request_by_id(removal.pk).state, world.actions(LEAVES)) == ("done", "")
+    assert (request_by_id(other.pk).state, world.actions(f"other.{ZONE}")) == ("done", "log")
     assert [request_by_id(request.pk).state for request in asked] == ["done", "failed"]
     assert "too many known issuers" in request_by_id(asked[1].pk).state_reason
     _, back = asked_for(returned(world, broken))
-    assert (back.state, action(world, NIGHT)) == ("done", "block")
+    assert (back.state, world.actions(NIGHT)) == ("done", "block")
 
 
 def test_issuers_that_make_it_too_long_go_back_and_the_rest_goes(world: World) -> None:
@@ -70,7 +70,7 @@ def test_issuers_that_make_it_too_long_go_back_and_the_rest_goes(world: World) -
     broken = break_glass(world, NIGHT)
     lift_stop(by=SETUP, stop_id=stop.pk, reason="Over")
     world.run()
-    assert (request_by_id(broken.request_id).state, action(world, NIGHT)) == ("done", "log")
+    assert (request_by_id(broken.request_id).state, world.actions(NIGHT)) == ("done", "log")
     assert (request_by_id(cover.pk).state, request_by_id(change.pk).state) == ("done", "failed")
     growing.refresh_from_db()
     assert growing.issuer_skis == {growing.ski}
