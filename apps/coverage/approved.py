@@ -1,22 +1,18 @@
-"""The approved state: what an approval writes, what voiding it takes back, and what a read of the edge settles.
+"""The approved state: what an approval writes, and what voiding it takes back. `settling.py` has what a read settles.
 
 Called inside the transaction of a service, never on its own.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection
 from uuid import UUID
 
-from django.db.models import F, Q, QuerySet
+from django.db.models import Q
 from django.utils import timezone
 
-from apps.audit.services import record
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import store_issuers
-from apps.authorities.states import CaState
 from apps.coverage.models import (
     Association,
     AssociationRecord,
@@ -27,9 +23,8 @@ from apps.coverage.models import (
     ModeChoice,
     RequestHostname,
 )
-from apps.coverage.states import IN_FLIGHT, RequestState
+from apps.coverage.states import IN_FLIGHT
 from apps.coverage.verdicts import STRICTNESS
-from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.inventory.models import Zone
 
@@ -69,7 +64,7 @@ def _approve(request: CoverageRequest, row: RequestHostname, by_label: str) -> N
     existing = rows.filter(zone=row.zone, ca=request.ca, hostname=row.hostname).first()
     # What a failed request left behind is held back with it: whoever asks again answers for it from now on.
     if existing is None or existing.state == Association.State.RELEASING or existing.is_held:
-        _end_record(row.zone, request.ca, row.hostname)
+        end_record(row.zone, request.ca, row.hostname)
         Association.objects.update_or_create(
             zone=row.zone, ca=request.ca, hostname=row.hostname, defaults={**values, "live_at": None}
         )
@@ -202,7 +197,7 @@ def take_back(request: CoverageRequest, *, keep: Collection[UUID] = ()) -> None:
     fresh = Association.objects.filter(request=request, live_at=None, state=Association.State.APPROVED)
     fresh = fresh.exclude(zone__in=keep)
     for row in fresh.select_related("zone", "ca"):
-        _end_record(row.zone, row.ca, row.hostname)
+        end_record(row.zone, row.ca, row.hostname)
     fresh.delete()
     leaving = Association.objects.filter(release_request=request, state=Association.State.RELEASING)
     leaving.exclude(zone__in=keep).update(state=Association.State.APPROVED, release_request=None)
@@ -233,111 +228,6 @@ def _glass_request(row: Enforcement) -> CoverageRequest | None:
     return (broken.return_request or broken.request) if broken else None
 
 
-def settle_zone(
-    *,
-    by: Actor,
-    zone: Zone,
-    lists: Mapping[str, frozenset[str]],
-    enforced: Mapping[str, str],
-    unfinished: frozenset[str] = frozenset(),
-) -> list[CoverageRequest]:
-    """Compare the approved state with one complete read, keep what it proves, close requests that are done.
-
-    `lists` maps CA fingerprints to the hostnames at the edge; `enforced` maps hostnames to the mode of the rule of
-    ours that names them. What a list or a rule shows of an `unfinished` hostname proves nothing yet: its rule is still
-    on its way to accepting its CAs. Returns the requests that ended.
-    """
-    rows = list(Association.objects.filter(zone=zone).select_related("ca"))
-    holders = Counter(row.hostname for row in rows)
-    live = []
-    for row in rows:
-        at_edge = row.hostname in lists.get(row.ca.fingerprint, frozenset())
-        # Cloudflare has no list for a CA that is gone, so nothing of it can be read, and nothing is left to remove.
-        was_read = row.ca.fingerprint in lists or row.ca.state in {CaState.GONE, CaState.DELETED}
-        if row.state == Association.State.RELEASING and not at_edge and was_read:
-            if holders[row.hostname] > 1 or row.hostname not in enforced:
-                holders[row.hostname] -= 1
-                _end_record(zone, row.ca, row.hostname)
-                row.delete()
-        elif (
-            row.state == Association.State.APPROVED
-            and at_edge
-            and row.live_at is None
-            and row.hostname not in unfinished
-        ):
-            live.append(row.pk)
-    _settle(Association.objects.filter(zone=zone, live_at=None), live)
-    modes = [
-        mode.pk
-        for mode in Enforcement.objects.filter(zone=zone, live_at=None)
-        if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode and mode.hostname not in unfinished
-    ]
-    _settle(Enforcement.objects.filter(zone=zone, live_at=None), modes, settled_mode=F("mode"))
-    _drop_orphan_modes(zone)
-    return _close_requests(by, zone)
-
-
-def _settle(rows: QuerySet[Any, Any], keys: list[int], **values: Any) -> None:
-    """Keep that a read has shown them, in one statement: every sweep comes by, and a zone may hold thousands."""
-    if keys:
-        rows.filter(pk__in=keys).update(live_at=timezone.now(), **values)
-
-
-def _end_record(zone: Zone, ca: CertificateAuthority, hostname: str) -> None:
+def end_record(zone: Zone, ca: CertificateAuthority, hostname: str) -> None:
+    """Keep since when the association holds no more."""
     AssociationRecord.objects.filter(zone=zone, ca=ca, hostname=hostname, ended_at=None).update(ended_at=timezone.now())
-
-
-def _drop_orphan_modes(zone: Zone) -> None:
-    kept = Association.objects.filter(zone=zone).values("hostname")
-    Enforcement.objects.filter(zone=zone).exclude(hostname__in=kept).delete()
-
-
-def _close_requests(by: Actor, zone: Zone) -> list[CoverageRequest]:
-    closed = []
-    requests = CoverageRequest.objects.select_for_update().filter(
-        pk__in=RequestHostname.objects.filter(zone=zone).values("request_id"), state__in=IN_FLIGHT
-    )
-    for request in requests:
-        pending = request.hostnames.filter(zone=zone, result=RequestHostname.Result.PENDING)
-        reached = _reached(request, zone)
-        done = [row.pk for row in pending if reached(row.hostname)]
-        pending.filter(pk__in=done).update(result=RequestHostname.Result.DONE)
-        if not request.hostnames.filter(result=RequestHostname.Result.PENDING).exists():
-            finish(by, request)
-            closed.append(request)
-    return closed
-
-
-def _reached(request: CoverageRequest, zone: Zone) -> Callable[[str], bool]:
-    """Tells of a hostname of the zone whether the last read has shown what the request is for."""
-    associations = dict(Association.objects.filter(zone=zone, ca=request.ca).values_list("hostname", "live_at"))
-    if request.kind == Kind.UNCOVER:
-        return lambda hostname: hostname not in associations
-    shown = dict(Enforcement.objects.filter(zone=zone).values_list("hostname", "live_at"))
-    if request.kind in {Kind.BREAK_GLASS, Kind.RETURN}:
-        # They ask for a mode, under whatever CA. Without an approved mode there is none to wait for.
-        return lambda hostname: hostname not in shown or shown[hostname] is not None
-    modes = {hostname for hostname, live_at in shown.items() if live_at is not None}
-    if request.kind == Kind.ISSUERS:
-        # A hostname that left the CA meanwhile has no rule that could be pinned to its issuers.
-        return lambda hostname: (
-            hostname not in associations or (associations[hostname] is not None and hostname in modes)
-        )
-    return lambda hostname: associations.get(hostname) is not None and hostname in modes
-
-
-def finish(by: Actor, request: CoverageRequest) -> None:
-    """End a request with nothing left to do."""
-    before = {"state": request.state}
-    request.state, request.state_reason, request.finished_at = RequestState.DONE.value, "", timezone.now()
-    request.save(update_fields=["state", "state_reason", "finished_at"])
-    record(
-        by=by,
-        action="request:completed",
-        subject=("request", request.pk, str(request)),
-        account=request.account_id,
-        hostnames=request.hostnames.filter(result=RequestHostname.Result.DONE).values_list("hostname", flat=True),
-        before=before,
-        after={"state": request.state},
-        correlation_id=request.correlation_id,
-    )

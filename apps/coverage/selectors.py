@@ -22,8 +22,8 @@ from apps.coverage.models import (
     RequestPlan,
 )
 from apps.coverage.states import HELD, IN_FLIGHT, OPEN, UNDECIDED, RequestState
+from apps.coverage.validity import validity_problem
 from apps.coverage.verdicts import assess as assess
-from apps.coverage.verdicts import validity_problem
 from apps.errors import NotFound
 from apps.identity.actors import Actor
 from apps.identity.permissions import Permission

@@ -29,6 +29,7 @@ from apps.coverage.models import (
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
 from apps.coverage.progress_services import outdate_plan
 from apps.coverage.selectors import NOT_ANSWERED, confirmation_of, current_plan, obstacle, types_the_number
+from apps.coverage.settling import finish
 from apps.coverage.states import RequestState
 from apps.coverage.uses import uses_of
 from apps.coverage.verdicts import MAX_OVERRIDE, Verdict, assess
@@ -230,7 +231,7 @@ def _approve_or_outdate(
     }  # fmt: skip
     record_request(by, "request:approved", request, hostnames=hostnames, reason=comment, before=before, after=after)
     if not hostnames:
-        approved.finish(by, request)
+        finish(by, request)
     return request, ""
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from django.utils import timezone
-
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.states import CaState
 from apps.coverage.ladder import Ladder
 from apps.coverage.models import Association, Enforcement, Kind, ModeChoice, RequestHostname
 from apps.coverage.states import OPEN
+from apps.coverage.validity import validity_problem
 from apps.identity.actors import Actor
 from apps.identity.models import Team
 from apps.identity.permissions import Permission
@@ -233,16 +232,6 @@ def _ca_problem(ca: CertificateAuthority, kind: str) -> tuple[str, str] | None:
     if problem := validity_problem(ca):
         words, code = problem
         return f"{words} Pick another CA.", code
-    return None
-
-
-def validity_problem(ca: CertificateAuthority) -> tuple[str, str] | None:
-    """Why no client passes under the CA at this moment, and a code; None when it is valid."""
-    now = timezone.now()
-    if ca.not_after <= now:
-        return f"{ca.name} expired on {ca.not_after:%d %b %Y}.", "ca_expired"
-    if ca.not_before > now:
-        return f"{ca.name} is valid from {ca.not_before:%d %b %Y} only.", "ca_not_yet_valid"
     return None
 
 

@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.cloudflare.rules import Ruleset
-from apps.coverage.approved import settle_zone
 from apps.coverage.models import CoverageRequest
 from apps.coverage.moves import lock_open_requests
 from apps.coverage.selectors import desired_zone, plans_in_play
+from apps.coverage.settling import settle_zone
 from apps.errors import PortalError, Unsafe
 from apps.identity.actors import Actor
 from apps.inventory.models import EdgeList, EdgeRules, Zone

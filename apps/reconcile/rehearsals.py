@@ -22,7 +22,8 @@ from apps.pki.rehearsal import Rehearsal, TrustedCa, Verdict, rehearse
 from apps.pki.rehearsal_words import Reason
 from apps.planning.hostnames import HostnameRefused, canonical, zone_of
 from apps.planning.rule import hostnames_in, pins_in
-from apps.reconcile.rows import Column, columns
+from apps.reconcile.row_types import Column
+from apps.reconcile.rows import columns
 
 
 class Status(StrEnum):

@@ -27,8 +27,9 @@ from apps.planning.hostnames import HostnameRefused, canonical, zone_of
 from apps.reconcile.differences import drift_open as drift_open
 from apps.reconcile.labels import ca_labels
 from apps.reconcile.models import Plan, PlanStep
-from apps.reconcile.rows import Column as Column
-from apps.reconcile.rows import HostnameRow, build_rows, empty_row
+from apps.reconcile.row_types import Column as Column
+from apps.reconcile.row_types import HostnameRow
+from apps.reconcile.rows import build_rows, empty_row
 from apps.reconcile.rows import columns as columns
 from apps.reconcile.sent import has_left
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from apps.coverage.models import CoverageRequest
 from apps.probing.models import Probe
-from apps.reconcile.rows import HostnameRow, build_rows
+from apps.reconcile.row_types import HostnameRow
+from apps.reconcile.rows import build_rows
 
 
 @dataclass(frozen=True)

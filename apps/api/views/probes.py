@@ -15,7 +15,7 @@ from apps.api.serializers.coverage import HostnameQuerySerializer
 from apps.api.serializers.probes import HostnameProbeSerializer
 from apps.probing.selectors import probe_of
 from apps.probing.services import ask_probe
-from apps.reconcile.rows import HostnameRow
+from apps.reconcile.row_types import HostnameRow
 from apps.reconcile.selectors import hostname_detail
 
 

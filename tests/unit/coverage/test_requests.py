@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from apps.audit.models import AuditEvent
 from apps.authorities.models import CertificateAuthority
-from apps.coverage import approved
+from apps.coverage import settling
 from apps.coverage.closing_services import cancel_request, reject_request, withdraw_request
 from apps.coverage.models import Approval, Association, CoverageRequest, Enforcement
 from apps.coverage.progress_services import (
@@ -92,7 +92,7 @@ class Desk:
     def read(self, *hostnames: str, enforced: dict[str, str] | None = None, ca=None) -> None:  # type: ignore[no-untyped-def]
         """As if a complete read of the zone had shown this."""
         lists = {(ca or self.ca).fingerprint: frozenset(hostnames)}
-        approved.settle_zone(by=WORKER, zone=self.zone, lists=lists, enforced=enforced or {})
+        settling.settle_zone(by=WORKER, zone=self.zone, lists=lists, enforced=enforced or {})
 
     def live(self, hostname: str = "api.pay.example", mode: str = "block") -> CoverageRequest:
         request = self.approved(hostname, mode=mode)
@@ -357,13 +357,13 @@ def test_a_removal_keeps_the_rule_while_another_ca_covers_the_hostname(desk: Des
     second = make_ca(desk.account, name="Second")
     extra = desk.approved("api.pay.example", ca=second)  # type: ignore[arg-type]
     lists = {ca.fingerprint: frozenset({"api.pay.example"}) for ca in (desk.ca, second)}
-    approved.settle_zone(by=WORKER, zone=desk.zone, lists=lists, enforced={"api.pay.example": "block"})
+    settling.settle_zone(by=WORKER, zone=desk.zone, lists=lists, enforced={"api.pay.example": "block"})
     extra.refresh_from_db()
     assert extra.state == "done"
     removal = desk.approved("api.pay.example", kind="uncover")
     assert desired_zone(desk.zone).modes == {"api.pay.example": Mode.BLOCK}
     lists = {desk.ca.fingerprint: frozenset(), second.fingerprint: frozenset({"api.pay.example"})}
-    approved.settle_zone(by=WORKER, zone=desk.zone, lists=lists, enforced={"api.pay.example": "block"})
+    settling.settle_zone(by=WORKER, zone=desk.zone, lists=lists, enforced={"api.pay.example": "block"})
     removal.refresh_from_db()
     assert removal.state == "done"
     assert Enforcement.objects.get().mode == "block"
@@ -447,7 +447,7 @@ def test_a_removal_ends_for_a_ca_that_is_deleted(desk: Desk) -> None:
     desk.live()
     removal = desk.approved("api.pay.example", kind="uncover")
     CertificateAuthority.objects.filter(pk=desk.ca.pk).update(state="deleted")
-    approved.settle_zone(by=WORKER, zone=desk.zone, lists={}, enforced={})
+    settling.settle_zone(by=WORKER, zone=desk.zone, lists={}, enforced={})
     removal.refresh_from_db()
     assert (removal.state, Association.objects.count()) == ("done", 0)
 

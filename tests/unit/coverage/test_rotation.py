@@ -12,7 +12,7 @@ from apps.audit.models import AuditEvent
 from apps.authorities.models import CertificateAuthority
 from apps.authorities.services import admit_ca, delete_ca, move_ca, set_replacement
 from apps.authorities.states import CaState
-from apps.coverage import approved
+from apps.coverage import settling
 from apps.coverage.closing_services import withdraw_request
 from apps.coverage.models import Association, CoverageRequest, Enforcement
 from apps.coverage.progress_services import fail_requests
@@ -72,7 +72,7 @@ class Desk:
             here = [name for name in names if name.endswith(f".{zone.name}") and name.count(".") == 2]
             at_edge(ca, zone, *here)
             lists = {ca.fingerprint: frozenset(here)}
-            approved.settle_zone(by=WORKER, zone=zone, lists=lists, enforced=enforced)
+            settling.settle_zone(by=WORKER, zone=zone, lists=lists, enforced=enforced)
 
     @property
     def rotation(self) -> Rotation:
@@ -299,7 +299,7 @@ def test_hostnames_of_a_ca_that_is_gone_can_still_leave_it(desk: Desk) -> None:
     )
     desk.approve(release)
     for zone in desk.zones.values():
-        approved.settle_zone(by=WORKER, zone=zone, lists={}, enforced={})
+        settling.settle_zone(by=WORKER, zone=zone, lists={}, enforced={})
     release.refresh_from_db()
     assert (release.state, Association.objects.count()) == ("done", 0)
 

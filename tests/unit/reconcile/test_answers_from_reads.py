@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from apps.coverage import approved
+from apps.coverage import settling
 from apps.coverage.models import CoverageRequest
 from apps.coverage.progress_services import fail_requests
 from apps.coverage.services import approve_request, create_request, store_plan
@@ -17,7 +17,8 @@ from apps.identity.permissions import Role
 from apps.inventory.models import EdgeRules, Zone
 from apps.planning.rule import expression_for
 from apps.planning.state import RuleState
-from apps.reconcile.rows import HostnameRow, build_rows
+from apps.reconcile.row_types import HostnameRow
+from apps.reconcile.rows import build_rows
 from apps.reconcile.selectors import hostname_detail
 from tests.factories import actor, at_edge, make_account, make_ca, make_team
 
@@ -35,7 +36,7 @@ class Shown:
         self.ca = make_ca(self.account, name="Partners", client_issuers="self")
         self.zone = Zone.objects.get(account=self.account, name="pay.example")
         self.decide("cover")
-        approved.settle_zone(
+        settling.settle_zone(
             by=WORKER, zone=self.zone, lists={self.ca.fingerprint: frozenset({HOST})}, enforced={HOST: "block"}
         )
         self.block = RuleState(
