@@ -6,11 +6,13 @@ Celery's default is here because a measurement or a documented trap asked for it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
+from typing import Any
 
 from celery import Celery
-from celery.signals import worker_ready
+from celery.signals import celeryd_init, worker_ready
 from kombu import Exchange, Queue
 
 from byoca_portal import env as environment
@@ -124,6 +126,23 @@ app.conf.update(
     },
 )
 app.autodiscover_tasks(["apps.notify", "apps.probing", "apps.reconcile"])
+
+
+@celeryd_init.connect
+def _stop_although_nobody_reads(**_signal: object) -> None:
+    """A worker that is asked to stop first writes a line, and takes note of the request only then. Where nobody reads
+    its output any more (its supervisor was killed, a collector of logs ended) that line raised BrokenPipeError, which
+    the worker took for a lost broker: it connected anew and worked on for ever.
+    """
+    from celery.apps import worker
+
+    say = worker.safe_say
+
+    def say_if_anybody_reads(*line: Any) -> None:
+        with contextlib.suppress(OSError):
+            say(*line)
+
+    worker.safe_say = say_if_anybody_reads
 
 
 @worker_ready.connect

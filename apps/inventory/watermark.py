@@ -96,7 +96,7 @@ def _into_file(name: str, mark: Mark) -> bool:
 
 
 def _into_redis(name: str, mark: Mark) -> bool:
-    if not (client := _redis()):
+    if not (client := outside_redis()):
         return False
     try:
         with client:
@@ -118,7 +118,7 @@ def _in_file() -> dict[str, object]:
 
 
 def _from_redis(name: str) -> str | None:
-    if not (client := _redis()):
+    if not (client := outside_redis()):
         return None
     try:
         with client:
@@ -127,7 +127,8 @@ def _from_redis(name: str) -> str | None:
         return None
 
 
-def _redis() -> redis.Redis | None:
+def outside_redis() -> redis.Redis | None:
+    """A client with little patience for the Redis beside the broker; None where messages travel without one."""
     url = settings.BYOCA_BUDGET_REDIS_URL
     if not url:
         return None

@@ -9,6 +9,7 @@ from celery import shared_task
 from django.db import close_old_connections
 
 from apps.coverage.break_glass import return_due_break_glasses
+from apps.inventory.neighbours import notice_neighbours
 from apps.inventory.watermark import check_history
 from apps.outbox.doorbell import queue_of
 from apps.outbox.selectors import entries_due, is_alive
@@ -54,6 +55,7 @@ def tick() -> None:
         return
     if freed := release_leases_of_the_dead():
         log.warning("leases_of_dead_workers_released", count=freed)
+    notice_neighbours()
     check_history()
     return_due_break_glasses(by=WORKER)
     for entry in entries_due():

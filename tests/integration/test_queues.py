@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import redis
 
@@ -38,6 +40,16 @@ def test_a_worker_hears_a_scheduler_whose_clock_is_behind() -> None:
             wait_for(lambda: "True" in step(parts, "heard"), every_s=1.0, saying="a tick is run")
 
 
+def test_a_worker_whose_output_nobody_reads_any_more_ends_when_asked() -> None:
+    with parts_with_broker() as parts, working(parts, stdout=subprocess.PIPE) as worker:
+        step(parts, "behind")
+        wait_for(lambda: "True" in step(parts, "heard"), every_s=1.0, saying="it works")
+        assert worker.stdout
+        worker.stdout.close()
+        worker.terminate()
+        assert worker.wait(60) == 0
+
+
 @contextmanager
 def parts_with_broker() -> Iterator[PortalParts]:
     with PortalParts() as parts:
@@ -47,15 +59,19 @@ def parts_with_broker() -> Iterator[PortalParts]:
 
 
 @contextmanager
-def working(parts: PortalParts) -> Iterator[None]:
+def working(parts: PortalParts, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
     """One worker with one process, on every queue."""
     command = [sys.executable, "-m", "celery", "-A", "byoca_portal", "worker", "--queues", ",".join(QUEUES), *WORKER]
-    worker = subprocess.Popen(command, cwd=ROOT, env=parts.environment, start_new_session=True)
+    worker = subprocess.Popen(command, cwd=ROOT, env=parts.environment, start_new_session=True, stdout=stdout)
     try:
-        yield
+        yield worker
     finally:
         worker.terminate()
-        worker.wait(60)
+        try:
+            worker.wait(60)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
 
 
 def step(parts: PortalParts, name: str) -> str:

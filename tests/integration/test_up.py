@@ -48,10 +48,6 @@ def refused(**environment: str) -> str:
     return ended.stderr.strip()
 
 
-def alive(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
-
-
 def child(portal: PortalProcess, part: str) -> int:
     """Process id of one part, once it runs."""
     found: int = wait_for(lambda: next((pid for pid, args in portal.children().items() if MARKS[part] in args), 0))
@@ -171,53 +167,3 @@ def test_asked_for_help_or_misunderstood_it_starts_nothing(argument: str, code: 
     assert ended.returncode == code
     assert "BYOCA_DATA_DIR" in (ended.stderr if code else ended.stdout)
     assert not folder.exists()
-
-
-def due(portal: PortalProcess) -> str:
-    """What the portal's database says of its work, as a process of its own reads it."""
-    code = (
-        "import django; django.setup()\n"
-        "from apps.inventory.models import CallBudget; from apps.outbox.models import Heartbeat, OutboxEntry\n"
-        "for model in (OutboxEntry, Heartbeat, CallBudget): print(list(model.objects.values()))"
-    )
-    environment = {**portal.environment, "DJANGO_SETTINGS_MODULE": "byoca_portal.settings"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, text=True, capture_output=True, check=False
-    )
-    return done.stdout + done.stderr
-
-
-def queued(portal: PortalProcess) -> str:
-    """How many messages wait in each of the broker's queues, and what else it keeps."""
-    with broker(portal) as client:
-        return str({key: client.llen(key) if client.type(key) == b"list" else "" for key in client.keys("*")})
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_stops_when_asked_and_starts_again_with_what_it_had(number: signal.Signals) -> None:
-    with PortalProcess() as portal:
-        people = portal.demo["people"]
-        children = list(portal.children())
-        assert portal.stop(number) == 0
-        assert [pid for pid in children if alive(pid)] == []
-        portal.log.write_text("")
-        portal.start()
-        assert portal.demo["people"] == people
-        with portal.api("owner") as api:
-            # A run that was cut off may have left a lease that has to end first.
-            zones = lambda: ok(api.get("/zones/"))["results"]  # noqa: E731
-            try:
-                wait_for(lambda: len(zones()) == 3, within_s=240, saying="the zones are read")
-            except AssertionError as late:
-                # Seen now and then on a busy machine, and not understood: what is due, and what the broker holds.
-                raise AssertionError(f"{late}\n{due(portal)}\n{queued(portal)}\n{portal.log.read_text()}") from None
-
-
-def test_nothing_lingers_when_it_is_killed_outright() -> None:
-    with PortalProcess() as portal:
-        children = list(portal.children())
-        portal.stop(signal.SIGKILL)
-        wait_for(lambda: not [pid for pid in children if alive(pid)], saying="every part ends with it")
-        portal.log.write_text("")
-        portal.start()
-        assert serves(portal)
