@@ -18,8 +18,8 @@ SAY_EVERY_S = 600
 
 
 def notice_neighbours() -> list[str]:
-    """Leave a mark that this installation uses the Redis database, and name the others that did within the last minute.
-    The log says so, once in ten minutes. Empty too where there is no Redis, or none that answers. Times are Redis's own.
+    """Leave a mark that this installation uses the Redis database, and return the names of the others that did within
+    the last minute, by Redis's clock. The log has them once in ten minutes. Empty, too, where no Redis answers.
     """
     if not (client := outside_redis()):
         return []
@@ -31,8 +31,8 @@ def notice_neighbours() -> list[str]:
             client.zremrangebyscore(PORTALS, "-inf", now - SEEN_FOR_S)
             others = sorted(set(client.zrange(PORTALS, 0, -1)) - {name})  # type: ignore[arg-type]
             if others and client.set(f"{PORTALS}:said:{name}", now, nx=True, ex=SAY_EVERY_S):
-                log.error("redis_is_shared", installation=name, with_others=others,
-                          do="Give each portal a Redis database of its own: they take each other's messages.")  # fmt: skip
+                do = "Give each portal a Redis database of its own: they take each other's messages."
+                log.error("redis_is_shared", installation=name, with_others=others, do=do)
     except redis.RedisError:
         return []
     return others

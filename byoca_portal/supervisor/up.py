@@ -51,7 +51,8 @@ class Up:
         self.port = env.int("BYOCA_PORT", default=8000)
         self.sandbox_port = env.int("BYOCA_SANDBOX_PORT", default=8787)
         self.url = f"http://{self.bind if self.bind not in {'0.0.0.0', '::'} else '127.0.0.1'}:{self.port}"  # noqa: S104
-        self.stopping = threading.Event()
+        # A plain mark: an Event that a signal sets while this very thread looks at it waits for itself.
+        self.stopping = False
         self.children: list[Child] = []
         self._print = threading.Lock()
         self._look_at = time.monotonic() + 2 * STALE_AFTER_S
@@ -72,10 +73,11 @@ class Up:
             require_free("127.0.0.1", self.sandbox_port, "BYOCA_SANDBOX_PORT")
             sign(lock, f"process {os.getpid()} at {self.url}")
             self._start()
-            while not self.stopping.wait(0.3):
+            while not self.stopping:
                 for child in self.children:
                     child.watch()
                 self._watch_ticks()
+                time.sleep(0.3)
         except CannotStart as refusal:
             print(str(refusal), file=sys.stderr, flush=True)
             return 1
@@ -95,7 +97,7 @@ class Up:
             self._look_at = time.monotonic() + 2 * STALE_AFTER_S
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
-        self.stopping.set()
+        self.stopping = True
 
     def _start(self) -> None:
         self._child("sandbox", ["manage.py", "sandbox", "--port", str(self.sandbox_port), "--data-dir",
@@ -142,13 +144,13 @@ class Up:
     def _card(self) -> dict[str, Any]:
         """What the sandbox says of itself, once it listens."""
         deadline = time.monotonic() + START_DEADLINE_S
-        while time.monotonic() < deadline and not self.stopping.is_set():
+        while time.monotonic() < deadline and not self.stopping:
             card = read_json(self.folder / "sandbox" / "sandbox.json")
             if card and card.get("token") and _answers(f"{card['base_url']}/user/tokens/verify"):
                 return card
             if self.children[0].process and self.children[0].process.poll() is not None:
                 raise CannotStart("The local Cloudflare stand-in did not start. Its message is above.")
-            self.stopping.wait(0.05)
+            time.sleep(0.05)
         raise CannotStart("The local Cloudflare stand-in did not answer in time.")
 
     def _seed(self, card: dict[str, Any]) -> dict[str, Any]:
@@ -185,17 +187,17 @@ class Up:
 
     def _wait_for_page(self) -> None:
         deadline = time.monotonic() + START_DEADLINE_S
-        while time.monotonic() < deadline and not self.stopping.is_set():
+        while time.monotonic() < deadline and not self.stopping:
             if _answers(f"{self.url}/healthz"):
                 return
             for child in self.children:
                 child.watch()
-            self.stopping.wait(0.05)
-        if not self.stopping.is_set():
+            time.sleep(0.05)
+        if not self.stopping:
             raise CannotStart("The portal did not answer in time. The log above says why.")
 
     def _greet(self, demo: dict[str, Any]) -> None:
-        if self.stopping.is_set():
+        if self.stopping:
             return
         lines = [
             "",
