@@ -189,24 +189,34 @@ class BudgetGate:
 class BudgetState:
     """For pages. `allowed` calls per `WINDOW_S`; `paused_until` only while every call is held back.
 
-    `down_since`: since when Cloudflare does not answer; after `paused_until` one call tries it.
+    `needed` calls let a change be sent for certain. `down_since`: since when Cloudflare does not answer; after
+    `paused_until` one call tries it.
     """
 
     allowed: int
+    needed: int
     paused_until: datetime | None
     down_since: datetime | None = None
 
 
 def budget_of(account: Account) -> BudgetState:
     """How much an account's token may be used, and whether Cloudflare asked for a pause or does not answer."""
+    needed = needed_calls(account)
     limit = account.call_limit or settings.BYOCA_CALL_LIMIT
     try:
         row, now = database_counter.budget_row(budget_key(token_of(account)))
     except CredentialUnreadable:
-        return BudgetState(limit * account.call_share_percent // 100, None)
+        return BudgetState(limit * account.call_share_percent // 100, needed, None)
     paused_until = row.paused_until if row.paused_until and row.paused_until > now else None
     allowed = min(limit, row.published_limit or limit) * account.call_share_percent // 100
-    return BudgetState(allowed, paused_until, row.open_since)
+    return BudgetState(allowed, needed, paused_until, row.open_since)
+
+
+def needed_calls(account: Account) -> int:
+    """The calls in five minutes without which a change may wait for ever (docs/budget.md): its zone is read before and
+    after it, one list for each CA slot and the rules, and its rules are tried and written.
+    """
+    return 2 * (account.slot_limit + 1) + 6
 
 
 def sweep_calls_per_s(account: Account) -> float:

@@ -122,6 +122,13 @@ def test_the_accounts_page_shows_budget_pause_and_permissions(account: Account) 
     assert admin.get("/accounts/").status_code == 200
 
 
+def test_a_budget_that_is_too_small_for_a_change_is_said(account: Account) -> None:
+    for limit, said in ((36, False), (34, True)):
+        Account.objects.update(call_limit=limit)
+        page = page_for(Role.VIEWER).get("/accounts/").content.decode()
+        assert ("too small to send changes" in page, "fewer than 18 calls" in page) == (said, said)
+
+
 def test_stops_by_api(account: Account) -> None:
     engineer, admin = api_for(Role.ENGINEER), api_for(Role.ADMIN)
     for wrong in (
