@@ -28,6 +28,7 @@ from apps.reconcile.carried import carried_by, pending_in
 from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.last_look import refusals_of
 from apps.reconcile.observe import WORKER
+from apps.reconcile.passed_over import giving_way
 from apps.reconcile.plans import store_plan
 from apps.reconcile.removals import recent_removals
 from apps.reconcile.sent import put_out_of_date, put_out_of_date_unless_begun
@@ -61,7 +62,10 @@ class Gatekeeper:
 
     def admit(self) -> Admitted:
         """Raises Unsafe when a rule cannot be written, whatever is left out."""
-        return self._glasses_first() or self._admit()
+        if (glasses := self._glasses_first()) is not None:
+            return glasses
+        self.aside = giving_way(self.zone, self.requests)
+        return self._admit()
 
     def _glasses_first(self) -> Admitted | None:
         """A broken glass goes before what others sent: refused by Cloudflare, that would take the glass with it.
