@@ -16,8 +16,8 @@ from apps.authorities.models import CertificateAuthority
 from apps.cloudflare.errors import Rejected
 from apps.coverage.models import Association, CoverageRequest, Kind, RequestHostname
 from apps.coverage.states import OPEN
-from apps.inventory.models import Zone
-from apps.inventory.selectors import edge_lists_of, served_elsewhere
+from apps.inventory.models import Account, Zone
+from apps.inventory.selectors import edge_lists_of, served_elsewhere, zones_of
 from apps.planning.plan import ReplaceList
 from apps.reconcile.carried import pending_in
 from apps.reconcile.models import Plan, PlanStep
@@ -80,8 +80,14 @@ def passed_over_in(zone: Zone) -> list[PassedOver]:
     return sorted(found, key=lambda row: (row.ca.name if row.ca else "", row.hostname))
 
 
+def passing_over(account: Account, hostname: str) -> Zone | None:
+    """A zone of the account whose lists hold the hostname though a longer one serves it."""
+    above = [zone for zone in zones_of(account) if hostname.endswith(f".{zone.name}")]
+    return next((zone for zone in above if any(row.hostname == hostname for row in passed_over_in(zone))), None)
+
+
 def in_the_way(changes: Iterable[Plan]) -> Zone | None:
-    """The zone of the last of these changes, when that failed on a list and a hostname in the way stands there still."""
+    """The zone of the last of these changes, when it failed on a list and something in the way stands there still."""
     change = max(changes, key=lambda plan: plan.number, default=None)
     if change is None or change.state != Plan.State.FAILED:
         return None

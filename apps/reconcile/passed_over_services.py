@@ -36,7 +36,9 @@ def ask_removal(*, by: Actor, zone_id: UUID) -> list[CoverageRequest]:
     if not wanted:
         words = f"Nothing that a longer zone serves stands in {zone} by an approval, without a request for its removal."
         raise Conflict(words, code="nothing")
-    reason = f"Served by {', '.join(sorted(serving))} now. In {zone} it checks nobody, and Cloudflare may refuse the list."
+    reason = (
+        f"Served by {', '.join(sorted(serving))} now. In {zone} it checks nobody, and Cloudflare may refuse the list."
+    )
     with transaction.atomic():
         made = [
             create_request(

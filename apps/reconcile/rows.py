@@ -101,7 +101,7 @@ def _passed_over(row: HostnameRow, served_by: str) -> HostnameRow:
     """A hostname that a longer zone serves: Cloudflare asks neither the lists nor the rules of the shorter one."""
     words = (
         f"{served_by} serves this hostname now, so what stands in {row.zone.name} checks nobody. "
-        "Request coverage anew, and remove what stands here."
+        "Request coverage anew, and on this hostname's page the removal of what stands here."
     )
     return replace(row, answer=Answer.NOT_PROTECTED.value, sentence=words)
 

@@ -1,10 +1,13 @@
-"""Cloudflare refuses the list of a zone that holds what a longer zone serves: it is said, and mended without opening."""
+"""Cloudflare refuses a zone's list that holds what a longer zone serves: it is said, and mended by a person."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+from django.test import Client
 
 from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import CoverageRequest
@@ -12,6 +15,7 @@ from apps.coverage.selectors import current_plan, request_by_id
 from apps.coverage.services import approve_request
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.permissions import Role
+from apps.identity.services import create_token
 from apps.inventory.models import Zone
 from apps.inventory.services import set_healing
 from apps.reconcile.models import Plan
@@ -21,10 +25,17 @@ from apps.reconcile.selectors import changes_of
 from apps.reconcile.services import retry_zone
 from tests.factories import actor, make_team
 from tests.unit.reconcile.conftest import World
+from tests.unit.reconcile.test_plan_pages import browser
 
 SHORT, LONG = "northwind.example", "sub.northwind.example"
 OLD, OTHER = f"api.{LONG}", f"b.{LONG}"
 NEW = f"www.{SHORT}"
+
+
+@pytest.fixture(autouse=True)
+def _static_folder(settings: Any, tmp_path: Path) -> None:
+    """WhiteNoise warns of a folder that only a deployment has."""
+    settings.STATIC_ROOT = tmp_path
 
 
 @pytest.fixture
@@ -193,3 +204,62 @@ def test_healing_puts_nothing_back_where_another_zone_serves_it(split: World) ->
         split.sweep()
     assert not Plan.objects.filter(healing=True).exists()
     assert split.zone(SHORT).last_error == ""
+
+
+def test_one_click_on_the_failed_request_asks_for_all_of_it(split: World) -> None:
+    ca = covered_before(split, "Clicked", OLD, OTHER)
+    assert split.approve(split.ask(ca, OLD)).state == "done"
+    request = refused(split, ca)
+    (change,) = changes_of(request)
+    click = f"/zones/{split.zone(SHORT).pk}/remove-served-elsewhere/"
+    owner, auditor = browser(split.owner), browser(actor(Role.AUDITOR))
+    pages = (f"/requests/{request.pk}/", f"/changes/{change.pk}/", f"/hostnames/{OLD}/")
+    for page in pages:
+        html = owner.get(page).content.decode()
+        assert f'action="{click}"' in html, page
+        assert f"Served by {LONG}, and covered there." in html
+        assert f"Served by {LONG}, and not covered there" in html
+        assert click not in auditor.get(page).content.decode()
+    answer = owner.post(click, {"next": pages[0]})
+    removal = CoverageRequest.objects.latest("pk")
+    assert answer.headers["Location"] == f"/requests/{removal.pk}/"
+    assert sorted(removal.hostnames.values_list("hostname", flat=True)) == [OLD, OTHER]
+    html = owner.get(pages[0]).content.decode()
+    assert f"REQ-{removal.pk}</a> removes it" in html
+    assert click not in html
+    answer = owner.post(click, {"next": pages[0]}, follow=True)
+    assert "Nothing that a longer zone serves stands" in answer.content.decode()
+    assert split.approve(removal).state == "done"
+    for page in pages:
+        assert "still lists what a longer zone serves" not in owner.get(page).content.decode()
+
+
+def test_the_page_names_who_has_to_ask_and_what_nobody_approved(split: World) -> None:
+    names = [f"h{n:02}.{LONG}" for n in range(21)]
+    ca, other = split.upload("All of them"), split.upload("The other")
+    assert split.approve(split.ask(ca, *names)).state == "done"
+    assert split.approve(split.ask(other, OLD)).state == "done"
+    split.edge.edit(SHORT, other.cloudflare_id, [OLD, OTHER])
+    lengthen(split)
+    split.sweep()
+    click, page = f"/zones/{split.zone(SHORT).pk}/remove-served-elsewhere/", f"/hostnames/{OLD}/"
+    assert "And 3 more" in browser(split.owner).get(page).content.decode()
+    stranger = browser(actor(Role.OWNER, teams=(make_team("Strangers"),)))
+    html = stranger.post(click, {"next": page}, follow=True).content.decode()
+    assert html.count("Payments owns this hostname") == 5
+    assert not CoverageRequest.objects.filter(kind="uncover").exists()
+    html = browser(split.owner).post(click, {"next": page}, follow=True).content.decode()
+    assert CoverageRequest.objects.filter(kind="uncover").count() == 2
+    assert "asks for it. Somebody else approves." in html
+
+
+def test_a_program_asks_for_it(split: World) -> None:
+    covered_before(split, "Program")
+    assert split.owner.person is not None
+    _, token = create_token(by=split.owner, name="test")
+    path, headers = f"/api/v1/zones/{SHORT}/remove-served-elsewhere/", {"Authorization": f"Bearer {token}"}
+    answer = Client().post(path, "{}", "application/json", headers=headers)
+    assert answer.status_code == 201
+    (made,) = answer.json()["requests"]
+    assert (made["kind"], [row["hostname"] for row in made["hostnames"]]) == ("uncover", [OLD])
+    assert Client().post(path, "{}", "application/json", headers=headers).status_code == 409
