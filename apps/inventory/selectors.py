@@ -67,13 +67,14 @@ def zones_of_others(account: Account) -> QuerySet[Zone]:
     return Zone.objects.exclude(account=account).filter(vanished_at=None, status="active").select_related("account")
 
 
-def served_elsewhere(zone: Zone, hostnames: Iterable[str]) -> dict[str, Zone]:
+def served_elsewhere(zone: Zone, hostnames: Iterable[str], *, active: bool = True) -> dict[str, Zone]:
     """Those of the hostnames that a longer zone serves, by that zone: an active one of any account, as last listed.
 
+    With `active=False` those that one which is not active would serve: until then this zone serves them.
     That the longest zone serves a hostname is inferred, not documented: nothing is decided by it without a person.
     """
-    below = Zone.objects.filter(vanished_at=None, status="active", name__endswith=f".{zone.name}")
-    longer = {row.name: row for row in below.select_related("account")}
+    below = Zone.objects.filter(vanished_at=None, name__endswith=f".{zone.name}").select_related("account")
+    longer = {row.name: row for row in below if (row.status == "active") is active}
     found = {name: zone_of(name, longer) for name in hostnames} if longer else {}
     return {name: longer[held_by] for name, held_by in found.items() if held_by}
 

@@ -96,7 +96,7 @@ def in_the_way(changes: Iterable[Plan]) -> Zone | None:
 
 
 def explained(error: Rejected, zone: Zone, step: ReplaceList) -> Rejected:
-    """The refusal of a list, with what another zone serves of it and what to do about that."""
+    """The refusal of a list, with what a longer zone serves of it, or would, and what to do about that."""
     elsewhere = served_elsewhere(zone, step.after)
     adds = set(step.adds)
     if standing := sorted(elsewhere.keys() - adds):
@@ -108,6 +108,13 @@ def explained(error: Rejected, zone: Zone, step: ReplaceList) -> Rejected:
         error.message += (
             f" A longer zone than {zone} serves now what was to be added: {_named(asked, elsewhere)}. "
             "Ask for that anew: it goes to the right zone then."
+        )
+    claimed = served_elsewhere(zone, set(step.after) - elsewhere.keys(), active=False)
+    if claimed:
+        error.message += (
+            f" A longer zone that is not active holds what {zone} serves until then: "
+            f"{_named(sorted(claimed), claimed)}. Leave that in {zone}, where a removal would open it. Have the longer "
+            "zone activated or deleted at Cloudflare, then retry."
         )
     return error
 

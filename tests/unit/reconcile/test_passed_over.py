@@ -144,13 +144,18 @@ def test_what_was_to_be_added_where_another_zone_serves_it_is_to_be_asked_for_an
     assert in_the_way(changes_of(request)) is None, "nothing of it stands there"
 
 
-def test_a_zone_that_is_not_active_serves_nothing(split: World) -> None:
-    covered_before(split, "Pending")
-    assert [row.hostname for row in passed_over_in(split.zone(SHORT))] == [OLD]
-    Zone.objects.filter(name=LONG).update(status="pending")
+def test_what_a_zone_that_is_not_active_holds_is_left_where_it_is_served(split: World) -> None:
+    ca = split.upload("Pending")
+    assert split.approve(split.ask(ca, OLD)).state == "done"
+    split.edge.add_zone(LONG, status="pending")
+    split.run_account()
     assert passed_over_in(split.zone(SHORT)) == []
     with pytest.raises(Conflict):
         ask_removal(by=split.owner, zone_id=split.zone(SHORT).pk)
+    request = refused(split, ca)
+    assert f"{OLD} ({LONG}). Leave that in {SHORT}, where a removal would open it." in request.state_reason
+    assert "Ask for its removal" not in request.state_reason
+    assert in_the_way(changes_of(request)) is None
 
 
 def test_it_is_known_what_stands_where_and_who_may_ask(split: World) -> None:
