@@ -16,7 +16,6 @@ from apps.coverage.services import approve_request
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
 from apps.identity.permissions import Role
 from apps.identity.services import create_token
-from apps.inventory.models import Zone
 from apps.inventory.services import set_healing
 from apps.reconcile.models import Plan
 from apps.reconcile.passed_over import in_the_way, passed_over_in
