@@ -11,6 +11,7 @@ from django.test import Client
 
 from apps.authorities.models import CertificateAuthority
 from apps.coverage.models import CoverageRequest
+from apps.coverage.overrides import needed_overrides, override_guard
 from apps.coverage.selectors import current_plan, request_by_id
 from apps.coverage.services import approve_request
 from apps.errors import Conflict, Forbidden, Invalid, NotFound
@@ -118,6 +119,26 @@ def test_a_removal_that_waits_for_an_override_holds_no_cover_of_another_ca_up(sp
     assert request_by_id(cover.pk).state == "done"
     assert request_by_id(removal.pk).waits_for
     assert split.edge.hostnames(SHORT, ca.cloudflare_id) == sorted(names)
+
+
+def test_a_big_removal_goes_first_once_its_override_is_given(split: World) -> None:
+    names = [f"h{n:02}.{LONG}" for n in range(12)]
+    ca = covered_before(split, "Overridden", *names)
+    cover = split.ask(ca, NEW)
+    (removal,) = ask_removal(by=split.owner, zone_id=split.zone(SHORT).pk)
+    approve_only(split, removal)
+    split.run()
+    approve_only(split, cover)
+    removal = request_by_id(removal.pk)
+    digest = removal.approvals.get().digest
+    for row in needed_overrides(removal):
+        override_guard(
+            by=split.other_engineer, request_id=removal.pk, digest=digest, guard=row["guard"], reason="Served elsewhere"
+        )
+    split.run()
+    assert [request_by_id(row.pk).state for row in (cover, removal)] == ["done", "done"]
+    assert not request_by_id(removal.pk).waits_for
+    assert split.edge.hostnames(SHORT, ca.cloudflare_id) == [NEW]
 
 
 def test_the_plan_says_it_before_anybody_approves(split: World) -> None:
