@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from uuid import UUID
 
 from django.conf import settings
@@ -11,6 +12,7 @@ from django.db.models import Q, QuerySet
 from apps.errors import Invalid, NotFound
 from apps.inventory.credentials import decrypt
 from apps.inventory.models import Account, EdgeCertificate, EdgeList, TokenKind, Zone
+from apps.planning.hostnames import zone_of
 
 
 def accounts() -> QuerySet[Account]:
@@ -63,6 +65,18 @@ def vanished_zones() -> QuerySet[Zone]:
 def zones_of_others(account: Account) -> QuerySet[Zone]:
     """Active zones of every other account, as last listed: a name belongs to the longest zone of all."""
     return Zone.objects.exclude(account=account).filter(vanished_at=None, status="active").select_related("account")
+
+
+def served_elsewhere(zone: Zone, hostnames: Iterable[str], *, active: bool = True) -> dict[str, Zone]:
+    """Those of the hostnames that a longer zone serves, by that zone: an active one of any account, as last listed.
+
+    With `active=False` those that one which is not active would serve: until then this zone serves them.
+    That the longest zone serves a hostname is inferred, not documented: nothing is decided by it without a person.
+    """
+    below = Zone.objects.filter(vanished_at=None, name__endswith=f".{zone.name}").select_related("account")
+    longer = {row.name: row for row in below if (row.status == "active") is active}
+    found = {name: zone_of(name, longer) for name in hostnames} if longer else {}
+    return {name: longer[held_by] for name, held_by in found.items() if held_by}
 
 
 def slot_certificates(account: Account) -> list[EdgeCertificate]:

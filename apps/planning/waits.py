@@ -31,6 +31,19 @@ def waiting(desired: DesiredZone, observed: ObservedZone, adds: Mapping[str, Abs
     return frozenset(found)
 
 
+def why_it_waits(name: str, desired: DesiredZone) -> str:
+    """For people, with the keys of the CAs cut to 12 digits."""
+    cas = desired.cas_of(name)
+    valid = cas - desired.not_valid
+    shown, verb = ", ".join(sorted(key[:12] for key in valid or cas)), "is" if len(valid or cas) == 1 else "are"
+    words = f"{name} would refuse every client: {shown} {verb} approved for it, and "
+    if valid:
+        what = "no list at the edge has it. Decide on the drift of this hostname"
+    else:
+        what = "not valid at this time. Cover it with a CA that is"
+    return f"{words}{what}; the request then goes on by itself."
+
+
 def as_they_stand(desired: DesiredZone, observed: ObservedZone, names: frozenset[str]) -> DesiredZone:
     """The approved state, but with these hostnames left as the edge has them.
 

@@ -32,6 +32,7 @@ from apps.reconcile.dry_run import calls_of_tries, refused_first, rule_write, tr
 from apps.reconcile.edge import EdgeClient, Observation, observed_zone, revision_of, rule_states
 from apps.reconcile.models import Plan, PlanStep
 from apps.reconcile.observe import WORKER, store_own_list, store_own_rules
+from apps.reconcile.passed_over import explained
 from apps.reconcile.plans import begin_verifying, end_plan, end_step, start_step
 
 
@@ -164,7 +165,10 @@ class Applier:
         if current != frozenset(step.before):
             return Outcome.MOVED
         self._may_write()
-        self.client.associations.replace(self.zone.cloudflare_id, mtls_certificate_id=ca_id, hostnames=step.after)
+        try:
+            self.client.associations.replace(self.zone.cloudflare_id, mtls_certificate_id=ca_id, hostnames=step.after)
+        except Rejected as error:
+            raise explained(error, self.zone, step) from error
         self.expected[step.ca] = frozenset(step.after)
         store_own_list(self.zone, ca_id, step.after)
         return Outcome.APPLIED

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from apps.authorities.issuers import skis_of
 from apps.coverage.afterwards import opens_more
 from apps.coverage.closing_services import BY_ITSELF
-from apps.coverage.models import CoverageRequest, GuardOverride, Kind, RequestPlan
+from apps.coverage.models import CoverageRequest, GuardOverride, Kind
 from apps.coverage.overrides import Decision, open_overrides, removal_decisions, wait_for_overrides
 from apps.coverage.progress_services import fail_requests, wait_for_ca
 from apps.coverage.selectors import current_plan, desired_zone
@@ -24,10 +24,12 @@ from apps.planning.guards import TYPED, Override, Refusal, too_big
 from apps.planning.plan import Plan as PurePlan
 from apps.planning.plan import ReplaceList
 from apps.planning.state import DesiredZone, ObservedZone
+from apps.planning.waits import why_it_waits
 from apps.reconcile.carried import carried_by, pending_in
 from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.last_look import refusals_of
 from apps.reconcile.observe import WORKER
+from apps.reconcile.passed_over import giving_way
 from apps.reconcile.plans import store_plan
 from apps.reconcile.removals import recent_removals
 from apps.reconcile.sent import put_out_of_date, put_out_of_date_unless_begun
@@ -61,26 +63,34 @@ class Gatekeeper:
 
     def admit(self) -> Admitted:
         """Raises Unsafe when a rule cannot be written, whatever is left out."""
-        return self._glasses_first() or self._admit()
+        return self._ahead_of(self._glasses()) or self._ahead_of(giving_way(self.zone, self.requests)) or self._admit()
 
-    def _glasses_first(self) -> Admitted | None:
+    def _glasses(self) -> set[int]:
         """A broken glass goes before what others sent: refused by Cloudflare, that would take the glass with it.
 
-        None when there is nothing to let go first, or when it cannot go by itself. What is being restored is not left
-        out: without it, rules that hold its hostnames would be written without them.
+        What is being restored is not left out: without it, rules that hold its hostnames would be written without them.
         """
-        going = [row for row in self.requests if row.kind in {Kind.BREAK_GLASS, Kind.RESTORE}]
-        broken = any(row.kind == Kind.BREAK_GLASS and pending_in(self.zone, row) for row in going)
-        if not broken or len(going) == len(self.requests):
+        broken = any(row.kind == Kind.BREAK_GLASS and pending_in(self.zone, row) for row in self.requests)
+        ahead = {Kind.BREAK_GLASS, Kind.RESTORE}
+        return {row.pk for row in self.requests if row.kind not in ahead} if broken else set()
+
+    def _ahead_of(self, others: set[int]) -> Admitted | None:
+        """What goes in a change of its own before these; None when nothing is to, or when it cannot go by itself."""
+        if not others:
             return None
-        desired = desired_zone(self.zone, without={row.pk for row in self.requests} - {row.pk for row in going})
+        self.aside = others
+        desired = desired_zone(self.zone, without=others)
         try:
             plan = diff(desired, self.observed, heal=False)
+            decisions = self._decisions(plan)
+            opens = any(self._opens_more(row, desired) for row in self.going if row.kind == Kind.UNCOVER)
+            if plan.is_noop or opens or self._check(plan, desired, decisions):
+                return None
+            return self._passing(plan, decisions)
         except Unsafe:
             return None
-        if plan.is_noop or self._check(plan, desired, []):
-            return None
-        return Admitted(plan, tuple(carried_by(plan, self.zone, going)), look_again=True)
+        finally:
+            self.aside = set()
 
     def _admit(self) -> Admitted:
         while self.going or self.aside:
@@ -103,12 +113,15 @@ class Gatekeeper:
             decisions = self._decisions(plan)
             refusals = self._check(plan, desired, decisions)
             if not refusals:
-                for request in (row for row in self.going if row.waits_for):
-                    wait_for_overrides(by=WORKER, request_id=request.pk, zone=self.zone, refusals=())
-                carried = carried_by(plan, self.zone, self.going)
-                return Admitted(plan, tuple(carried), self._used(plan, decisions), bool(self.aside))
+                return self._passing(plan, decisions)
             self._refuse(plan, decisions, refusals)
         return Admitted(None)
+
+    def _passing(self, plan: PurePlan, decisions: list[Decision]) -> Admitted:
+        for request in (row for row in self.going if row.waits_for):
+            wait_for_overrides(by=WORKER, request_id=request.pk, zone=self.zone, refusals=())
+        carried = carried_by(plan, self.zone, self.going)
+        return Admitted(plan, tuple(carried), self._used(plan, decisions), bool(self.aside))
 
     @property
     def going(self) -> list[CoverageRequest]:
@@ -121,15 +134,17 @@ class Gatekeeper:
         """
         found = False
         for request in self.going:
-            current = current_plan(request)
-            why = opens_more(self.zone, request, current, desired, self.observed.lists) if current else ""
-            if current and why and self._void(current, why):
+            why = self._opens_more(request, desired)
+            current = current_plan(request) if why else None
+            if current and put_out_of_date_unless_begun(by=WORKER, plan=current, zone=self.zone, reason=why):
                 self.left_out.add(request.pk)
                 found = True
         return found
 
-    def _void(self, plan: RequestPlan, why: str) -> bool:
-        return put_out_of_date_unless_begun(by=WORKER, plan=plan, zone=self.zone, reason=why)
+    def _opens_more(self, request: CoverageRequest, desired: DesiredZone) -> str:
+        """What would have less than the request's plan says, in words."""
+        current = current_plan(request)
+        return opens_more(self.zone, request, current, desired, self.observed.lists) if current else ""
 
     def _decisions(self, plan: PurePlan) -> list[Decision]:
         """The decisions behind the removals of this plan, the biggest first."""
@@ -264,7 +279,7 @@ class Gatekeeper:
         labels = ca_labels(self.zone.account)
         for request in self.requests:
             names = pending_in(self.zone, request)
-            why = [named(_why_it_waits(name, desired), labels) for name in sorted(names & set(plan.waits))]
+            why = [named(why_it_waits(name, desired), labels) for name in sorted(names & set(plan.waits))]
             wait_for_ca(by=WORKER, request_id=request.pk, zone=self.zone, why=" ".join(why))
 
     def _set_aside(self, decisions: Sequence[Decision]) -> None:
@@ -276,16 +291,3 @@ class Gatekeeper:
         return [
             Refusal(row.guard, named(row.message, labels), row.needs, row.numbers, row.overridable) for row in refusals
         ]
-
-
-def _why_it_waits(name: str, desired: DesiredZone) -> str:
-    """With planning's keys of the CAs, as it knows them."""
-    cas = desired.cas_of(name)
-    valid = cas - desired.not_valid
-    shown, verb = ", ".join(sorted(key[:12] for key in valid or cas)), "is" if len(valid or cas) == 1 else "are"
-    words = f"{name} would refuse every client: {shown} {verb} approved for it, and "
-    if valid:
-        what = "no list at the edge has it. Decide on the drift of this hostname"
-    else:
-        what = "not valid at this time. Cover it with a CA that is"
-    return f"{words}{what}; the request then goes on by itself."

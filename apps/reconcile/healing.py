@@ -13,6 +13,7 @@ from datetime import timedelta
 from apps.audit.models import AuditEvent
 from apps.audit.services import record
 from apps.inventory.models import Account, Zone
+from apps.inventory.selectors import served_elsewhere
 from apps.outbox.clock import database_now
 from apps.planning.diff import put_back
 from apps.planning.plan import Plan as PurePlan
@@ -38,9 +39,12 @@ def healing_plan(zone: Zone, keys: Mapping[str, str], desired: DesiredZone, obse
 
 
 def _missing(zone: Zone, observation: Observation) -> list[Drift]:
-    """Missing in an earlier read too, and not set aside by a person."""
+    """Missing in an earlier read too, not set aside by a person, and not served by a longer zone since."""
     rows = drift_open(zone.account, kind=Drift.Kind.MISSING, zone=str(zone.pk))
-    return list(rows.filter(first_seen_at__lt=observation.read_at))
+    found = list(rows.filter(first_seen_at__lt=observation.read_at))
+    # There it would check nobody, and Cloudflare may refuse the list for it.
+    elsewhere = served_elsewhere(zone, [row.hostname for row in found])
+    return [row for row in found if row.hostname not in elsewhere]
 
 
 def _healed(zone: Zone) -> Counter[str]:

@@ -22,6 +22,7 @@ from apps.reconcile.dry_run import Trial
 from apps.reconcile.forecast import REFUSED, dry_run_guard, zone_guards
 from apps.reconcile.labels import ca_labels, named
 from apps.reconcile.observe import revision_key
+from apps.reconcile.passed_over import warning_of
 
 
 def request_document(
@@ -36,6 +37,7 @@ def request_document(
     zones, effects, guards = [], [], []
     afterwards: list[dict[str, Any]] = []
     earlier: list[Removal] = []
+    in_the_way: list[str] = []
     for zone, state in sorted(observed.items(), key=lambda item: item[0].name):
         desired = desired_with(zone, request)
         plan = diff(desired, state, heal=False)
@@ -44,6 +46,8 @@ def request_document(
         guards += zone_guards(zone, plan, desired, state, earlier, labels)
         guards += [dry_run_guard(zone, trial.reason)] if trial and trial.outcome == TRIAL_REFUSED else []
         effects += [effect.to_dict() for effect in plan.effects if effect.hostname in names]
+        sent = {name for step in plan.steps if isinstance(step, ReplaceList) for name in step.after}
+        in_the_way += warning_of(zone, sent)
         afterwards += afterwards_of(desired, request.hostnames.filter(zone=zone).values_list("hostname", flat=True))
     leaving = _leaving(request, effects)
     loses = losing_check(request, {zone: state.lists for zone, state in observed.items()})
@@ -63,6 +67,7 @@ def request_document(
         "effects": effects,
         "afterwards": afterwards,
         "warnings": _warnings(request, zones, effects, loses)
+        + in_the_way
         + [f"{row['message']} {row['needs']}" for row in guards if row["guard"] in REFUSED],
     }
 

@@ -79,7 +79,11 @@ def build_rows(account: Account, *, only: Iterable[str] | None = None, zone: Zon
         if where.vanished_at is None:
             row = _row(where, name, cols, edge, approved.get(key, {}), modes.get(key), flying)
             served_by = zone_of(name, longer)
-            rows.append(_passed_over(row, served_by) if served_by and len(served_by) > len(where.name) else row)
+            if served_by and len(served_by) > len(where.name):
+                row = _passed_over(row, served_by)
+            elif where.status != "active" or where.paused:
+                row = _not_served(row, served_by)
+            rows.append(row)
         elif key in approved and name not in listed:
             rows.append(_gone_row(where, name, cols, approved[key], modes.get(key)))
     return sorted(rows, key=lambda row: (row.zone.name, row.hostname))
@@ -101,8 +105,17 @@ def _passed_over(row: HostnameRow, served_by: str) -> HostnameRow:
     """A hostname that a longer zone serves: Cloudflare asks neither the lists nor the rules of the shorter one."""
     words = (
         f"{served_by} serves this hostname now, so what stands in {row.zone.name} checks nobody. "
-        "Request coverage anew, and remove what stands here."
+        "Request coverage anew, and on this hostname's page the removal of what stands here."
     )
+    return replace(row, answer=Answer.NOT_PROTECTED.value, sentence=words)
+
+
+def _not_served(row: HostnameRow, served_by: str | None) -> HostnameRow:
+    """A hostname of a zone that is not active, or paused: no client of its passes Cloudflare by this zone."""
+    state = "paused" if row.zone.status == "active" else row.zone.status
+    words = f"{row.zone.name} is {state} at Cloudflare, so what stands here checks nobody before it is active."
+    if served_by and served_by != row.zone.name:
+        words += f" Until then {served_by} serves this hostname."
     return replace(row, answer=Answer.NOT_PROTECTED.value, sentence=words)
 
 

@@ -112,7 +112,9 @@ def hostname_detail(account: Account, fqdn: str) -> HostnameDetail:
     except HostnameRefused as error:
         raise NotFound(f"{fqdn} is no hostname. {error.message}") from None
     zones = {zone.name: zone for zone in zones_of(account).select_related("account")}
-    zone = zones.get(zone_of(hostname, zones) or "")
+    # One that is not active yet serves nothing.
+    active = [zone.name for zone in zones.values() if zone.status == "active"]
+    zone = zones.get(zone_of(hostname, active) or zone_of(hostname, zones) or "")
     rows = build_rows(account, only=[hostname])
     if zone is None and not rows:
         raise NotFound(f"No zone in {account} holds {hostname}. Check the spelling or pick another account.")

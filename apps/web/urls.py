@@ -81,6 +81,11 @@ urlpatterns = [
     path("changes/<uuid:change_id>/", changes.detail, name="change"),
     path("changes/<uuid:change_id>/undo/", changes.undo, name="change-undo"),
     path("zones/<uuid:zone_id>/retry/", changes.retry, name="zone-retry"),
+    path(
+        "zones/<uuid:zone_id>/remove-served-elsewhere/",
+        changes.remove_served_elsewhere,
+        name="zone-remove-served-elsewhere",
+    ),
     path("zones/<uuid:zone_id>/limits/", limits.zone_limits, name="zone-limits"),
     path("break-glass/", break_glass.index, name="break-glasses"),
     path("break-glass/new/", break_glass.new, name="break-glass-new"),

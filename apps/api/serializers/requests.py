@@ -266,3 +266,9 @@ class UndoSerializer(serializers.Serializer[Any]):
     """The requests that lead back, one per kind, CA and mode. Somebody else approves each."""
 
     requests = RequestSerializer(many=True)
+
+
+class RemovalsSerializer(serializers.Serializer[Any]):
+    """The requests that remove it, one per CA. Somebody else approves each."""
+
+    requests = RequestSerializer(many=True)

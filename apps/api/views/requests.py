@@ -16,6 +16,7 @@ from apps.api.serializers.requests import (
     CancelBodySerializer,
     OverrideBodySerializer,
     RejectBodySerializer,
+    RemovalsSerializer,
     RequestBodySerializer,
     RequestQuerySerializer,
     RequestRowSerializer,
@@ -27,6 +28,8 @@ from apps.coverage.models import Kind
 from apps.coverage.overrides import override_guard
 from apps.coverage.selectors import request_by_id, requests_in
 from apps.coverage.services import approve_request
+from apps.inventory.selectors import zone_by_reference
+from apps.reconcile.passed_over_services import ask_removal
 from apps.reconcile.services import cancel, rebuild_plan, submit_issuers, submit_request, withdraw
 
 DECIDING = (400, 403, 404, 409)
@@ -79,6 +82,17 @@ class RequestsView(ApiView):
             ticket=body["ticket"],
         )
         return _answer(made.pk, status.HTTP_201_CREATED)
+
+
+class RemoveServedElsewhereView(ApiView):
+    @operation(
+        "zones_remove_served_elsewhere", tag="requests", answer=RemovalsSerializer, status=201, errors=DECIDING,
+        summary="Ask that what a longer zone serves is removed from this zone's lists",
+    )  # fmt: skip
+    def post(self, request: Request, zone_id: str) -> Response:
+        self.body(request, StrictSerializer)
+        made = ask_removal(by=self.actor(request), zone_id=zone_by_reference(zone_id).pk)
+        return Response(RemovalsSerializer({"requests": made}).data, status=status.HTTP_201_CREATED)
 
 
 class RequestView(ApiView):

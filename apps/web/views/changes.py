@@ -17,10 +17,12 @@ from apps.errors import Conflict, Invalid
 from apps.identity.permissions import Permission
 from apps.outbox.models import OutboxEntry
 from apps.reconcile.models import Plan
+from apps.reconcile.passed_over_services import ask_removal
 from apps.reconcile.selectors import attempts_of, change_by_id, resulting_lists
 from apps.reconcile.services import retry_zone
 from apps.reconcile.undo import can_undo, list_histories, undo_change, undo_requests
 from apps.web.context import actor_of
+from apps.web.passed_over import card_of_changes
 from apps.web.views.base import back_to
 
 
@@ -47,6 +49,7 @@ def _detail(request: HttpRequest, change: Plan, **more: Any) -> dict[str, Any]:
         "overrides": change_overrides(change.pk),
         "lists": resulting_lists(change),
         "attempts": attempts_of(change),
+        **card_of_changes([change]),
         "job": OutboxEntry.objects.filter(kind="zone", subject_id=change.zone_id).first(),
         "events": events_matching(subject_type="change", subject_id=str(change.pk)).order_by("seq")[:50],
         "errors": {},
@@ -74,3 +77,18 @@ def retry(request: HttpRequest, zone_id: UUID) -> HttpResponse:
     zone = retry_zone(by=actor_of(request), zone_id=zone_id)
     messages.success(request, f"{zone.name} is tried again.")
     return redirect(back_to(request, "/requests/"))
+
+
+@require_POST
+def remove_served_elsewhere(request: HttpRequest, zone_id: UUID) -> HttpResponse:
+    """Ask that what a longer zone serves is removed from this one."""
+    here = back_to(request, "/requests/")
+    try:
+        made = ask_removal(by=actor_of(request), zone_id=zone_id)
+    except (Invalid, Conflict) as refused:
+        sentences = refused.details.get("hostnames", []) if isinstance(refused, Invalid) else []
+        for sentence in sentences[:5] or [refused.message]:
+            messages.error(request, sentence)
+        return redirect(here)
+    messages.success(request, f"{', '.join(map(str, made))} asks for it. Somebody else approves.")
+    return redirect("request", request_id=made[0].pk) if len(made) == 1 else redirect(here)

@@ -13,8 +13,10 @@ from apps.identity.permissions import Permission
 from apps.probing.selectors import probe_of
 from apps.probing.services import ask_probe
 from apps.reconcile.history import as_of
+from apps.reconcile.passed_over import passing_over
 from apps.reconcile.selectors import edge_freshness, hostname_detail, hostname_rows
 from apps.web.context import actor_of
+from apps.web.passed_over import card_of_zone
 from apps.web.views.base import account_of, page_of
 
 
@@ -46,7 +48,10 @@ def detail(request: HttpRequest, fqdn: str) -> HttpResponse:
         "interval": 2 if seen.pending else 5 if found.row.answer == "changing" else 30,
     }
     fragment = request.headers.get("HX-Target") == "answer"
-    return render(request, "hostnames/_polled.html" if fragment else "hostnames/detail.html", values)
+    if fragment:
+        return render(request, "hostnames/_polled.html", values)
+    shorter = passing_over(account, found.row.hostname)
+    return render(request, "hostnames/detail.html", {**values, **(card_of_zone(shorter) if shorter else {})})
 
 
 def _instant(text: str) -> datetime | None:

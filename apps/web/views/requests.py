@@ -36,6 +36,7 @@ from apps.reconcile.selectors import change_by_id, changes_of, hold_on_request, 
 from apps.reconcile.services import cancel, rebuild_plan, submit_request, withdraw
 from apps.web.context import actor_of
 from apps.web.errors import STATUS
+from apps.web.passed_over import card_of_request
 from apps.web.radius import radius_of
 from apps.web.views.base import account_of, page_of
 
@@ -183,6 +184,7 @@ def _detail(request: HttpRequest, asked: CoverageRequest, **more: Any) -> dict[s
         "radius": radius_of(asked) if asked.kind == Kind.UNCOVER and asked.state not in ENDED else None,
         "approvals": asked.approvals.all(),
         "changes": changes_of(asked),
+        **card_of_request(asked),
         "undoes": change_by_id(asked.undo_of) if asked.undo_of else None,
         "hold": hold_on_request(asked),
         "events": events_matching(correlation_id=asked.correlation_id).order_by("seq")[:50],

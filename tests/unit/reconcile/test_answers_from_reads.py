@@ -111,3 +111,11 @@ def test_a_removal_that_failed_leaves_the_ca_live(shown: Shown) -> None:
     row = shown.row(shown.block)
     assert row.answer == "drift"
     assert row.sentence.endswith("Clients without a certificate from Partners are refused.")
+
+
+def test_a_paused_zone_protects_nothing(shown: Shown) -> None:
+    assert shown.row(shown.block).answer == "protected"
+    Zone.objects.filter(pk=shown.zone.pk).update(paused=True)
+    row = shown.row(shown.block)
+    assert row.answer == "not_protected"
+    assert row.sentence == "pay.example is paused at Cloudflare, so what stands here checks nobody before it is active."

@@ -141,3 +141,23 @@ def test_what_stands_in_the_shorter_zone_is_not_called_protected(split: World) -
     answers = {row.zone.name: row.answer for row in build_rows(split.account, only=[NAME])}
     assert answers == {SHORT: "not_protected", LONG: "protected"}
     assert hostname_detail(split.account, NAME).row.zone.name == LONG
+
+
+def test_a_longer_zone_that_is_not_active_serves_nothing(split: World) -> None:
+    ca = split.upload("Prepared")
+    assert split.approve(split.ask(ca, NAME)).state == "done"
+    split.edge.add_zone(LONG, status="pending")
+    split.run_account()
+    (row,) = build_rows(split.account, only=[NAME])
+    assert (row.zone.name, row.answer) == (SHORT, "protected")
+    assert split.approve(split.ask(ca, NAME)).state == "done", "prepared where it will be served"
+    answers = {row.zone.name: row.answer for row in build_rows(split.account, only=[NAME])}
+    assert answers == {SHORT: "protected", LONG: "not_protected"}
+    assert hostname_detail(split.account, NAME).row.zone.name == SHORT
+    other = f"b.{LONG}"
+    assert split.approve(split.ask(ca, other)).state == "done"
+    (row,) = build_rows(split.account, only=[other])
+    assert (row.zone.name, row.answer) == (LONG, "not_protected")
+    assert f"{LONG} is pending" in row.sentence
+    assert f"Until then {SHORT} serves this hostname." in row.sentence
+    assert hostname_detail(split.account, other).row.zone.name == LONG
