@@ -98,7 +98,9 @@ def _where_issuers_are(request: CoverageRequest) -> str:
     for zone_id in zones:
         mark_due(kind="zone", subject_id=zone_id, urgent=False)
     have = "has" if len(zones) == 1 else "have"
-    words = f" {', '.join(zones.values())} {have} the changed issuers, which is drift now. Retry, or restore it on Drift."
+    words = (
+        f" {', '.join(zones.values())} {have} the changed issuers, which is drift now. Retry, or restore it on Drift."
+    )
     return words if zones else ""
 
 

@@ -41,7 +41,8 @@ def add_freeze_window(
 ) -> FreezeWindow:
     """Add a window. Weekly ones need `weekdays`, `opens` and `closes`; others `starts_at` and `ends_at`.
 
-    What waited goes at once through a window that allows it, or when that opens. Times without an offset are wall-clock times of `timezone`. Raises Invalid with every problem by field, NotFound.
+    What waits goes at once through one that allows it, or when that opens. Times without an offset are wall-clock
+    times of `timezone`. Raises Invalid with every problem by field, NotFound.
     """
     require_manager(by)
     account = Account.objects.filter(pk=account_id).first()

@@ -185,7 +185,9 @@ def test_a_list_that_was_filled_within_the_window_is_as_long_as_what_it_lost_and
     plan, recent = sliced(1, 1, 1, 1, size=10)
     (refusal,) = check(plan, LIMITS, pairs_of(plan), replace(recent, sizes={(ZONE, A): 0}))
     assert (refusal.guard, refusal.numbers["limit"]) == ("window", 3)
-    filled = "would be gone within 24 hours, of a list that held none at their start and 10 in all since; the limit is 3."
+    filled = (
+        "would be gone within 24 hours, of a list that held none at their start and 10 in all since; the limit is 3."
+    )
     assert filled in refusal.message
     second, recent = sliced(1, 1, size=5)
     for size, held in ((0, "none"), (2, "2")):

@@ -220,7 +220,7 @@ def test_it_works_while_a_removal_from_the_last_ca_stands_still(world: World, en
 def test_what_cloudflare_refuses_of_others_does_not_take_it_along(
     world: World, mode: str, match: dict[str, Any], code: int
 ) -> None:
-    """The second rule that is tried is the other's. In one plan with the glass its refusal would keep that back, too."""
+    """The second rule that is tried is the other's. In one plan with the glass its refusal would keep both back."""
     ca = covered(world, "First")
     stop = stop_writes(by=SETUP, reason="Incident")
     other = world.ask(ca, f"refused.{ZONE}", mode=mode)
