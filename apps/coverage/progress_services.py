@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from apps.audit.services import record
 from apps.coverage import approved
-from apps.coverage.issuer_changes import name_ruled_hostnames
-from apps.coverage.models import CoverageRequest, Kind, RequestHostname, RequestPlan
+from apps.coverage.issuer_changes import enforced_rows, name_ruled_hostnames
+from apps.coverage.models import CoverageRequest, Kind, ModeChoice, RequestHostname, RequestPlan
 from apps.coverage.moves import locked_request, move_request, record_request, void_approvals
 from apps.coverage.states import FAILED, IN_FLIGHT, RequestState, may_move
 from apps.coverage.superseded import set_superseded_aside
@@ -75,13 +75,33 @@ def fail_requests(*, by: Actor, request_ids: Iterable[int], why: str, rest_is_go
         before = {"state": request.state}
         reached = request.hostnames.filter(result=RequestHostname.Result.DONE).exists()
         whole = request.kind == Kind.ISSUERS and rest_is_gone and reached
+        words = why
         if request.kind in {Kind.ISSUERS, Kind.RESTORE} and not whole:
             # Half a set of pins is no state to rest in, and what was not restored is drift still.
+            words += _where_issuers_are(request)
             approved.take_back(request)
         approved.leave_to_glass(request)
         target = RequestState.PARTLY_DONE if reached else RequestState.FAILED
-        move_request(request, target, why=why, finished_at=timezone.now())
-        record_request(by, "request:failed", request, before=before, after={"state": request.state, "why": why})
+        move_request(request, target, why=words, finished_at=timezone.now())
+        record_request(by, "request:failed", request, before=before, after={"state": request.state, "why": words})
+
+
+def _where_issuers_are(request: CoverageRequest) -> str:
+    """In which zones rules in block have the issuers that are about to go back, and what helps there; "" for none.
+
+    Those zones are read again at once, so that the drift is on its page when people look.
+    """
+    shown = request.hostnames.filter(result=RequestHostname.Result.DONE).values_list("zone_id", "hostname")
+    done = set(shown) if request.kind == Kind.ISSUERS else set()
+    blocked = [row for row in enforced_rows(request.ca) if row.mode == ModeChoice.BLOCK] if done else []
+    zones = {row.zone_id: row.zone.name for row in blocked if (row.zone_id, row.hostname) in done}
+    for zone_id in zones:
+        mark_due(kind="zone", subject_id=zone_id, urgent=False)
+    have = "has" if len(zones) == 1 else "have"
+    words = (
+        f" {', '.join(zones.values())} {have} the changed issuers, which is drift now. Retry, or restore it on Drift."
+    )
+    return words if zones else ""
 
 
 @transaction.atomic

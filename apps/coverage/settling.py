@@ -5,20 +5,24 @@ Called inside the transaction of a service, never on its own.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from apps.audit.services import record
 from apps.authorities.states import CaState
 from apps.coverage.approved import end_record
 from apps.coverage.models import Association, CoverageRequest, Enforcement, Kind, ModeChoice, RequestHostname
-from apps.coverage.states import IN_FLIGHT, RequestState
+from apps.coverage.moves import move_request, record_request
+from apps.coverage.states import FAILED, IN_FLIGHT, RequestState
 from apps.identity.actors import Actor
 from apps.inventory.models import Zone
+
+# Request -> hostnames of which a read shows for the first time what it wants.
+Shown = defaultdict[int | None, set[str]]
 
 
 def settle_zone(
@@ -33,8 +37,10 @@ def settle_zone(
 
     `lists` maps CA fingerprints to the hostnames at the edge; `enforced` maps hostnames to the mode of the rule of
     ours that names them. What a list or a rule shows of an `unfinished` hostname proves nothing yet: its rule is still
-    on its way to accepting its CAs. Returns the requests that ended.
+    on its way to accepting its CAs. What a failed request asked for and the edge shows only now counts for it, too.
+    Returns the requests that ended.
     """
+    shown: Shown = defaultdict(set)
     rows = list(Association.objects.filter(zone=zone).select_related("ca"))
     holders = Counter(row.hostname for row in rows)
     live = []
@@ -45,6 +51,7 @@ def settle_zone(
         if row.state == Association.State.RELEASING and not at_edge and was_read:
             if holders[row.hostname] > 1 or row.hostname not in enforced:
                 holders[row.hostname] -= 1
+                shown[row.release_request_id].add(row.hostname)
                 end_record(zone, row.ca, row.hostname)
                 row.delete()
         elif (
@@ -54,15 +61,18 @@ def settle_zone(
             and row.hostname not in unfinished
         ):
             live.append(row.pk)
+            shown[row.request_id].add(row.hostname)
     _settle(Association.objects.filter(zone=zone, live_at=None), live)
     modes = [
-        mode.pk
+        mode
         for mode in Enforcement.objects.filter(zone=zone, live_at=None)
         if enforced.get(mode.hostname, ModeChoice.VERIFY) == mode.mode and mode.hostname not in unfinished
     ]
-    _settle(Enforcement.objects.filter(zone=zone, live_at=None), modes, settled_mode=F("mode"))
+    for mode in modes:
+        shown[mode.request_id].add(mode.hostname)
+    _settle(Enforcement.objects.filter(zone=zone, live_at=None), [mode.pk for mode in modes], settled_mode=F("mode"))
     _drop_orphan_modes(zone)
-    return _close_requests(by, zone)
+    return _close_requests(by, zone, shown)
 
 
 def _settle(rows: QuerySet[Any, Any], keys: list[int], **values: Any) -> None:
@@ -76,19 +86,27 @@ def _drop_orphan_modes(zone: Zone) -> None:
     Enforcement.objects.filter(zone=zone).exclude(hostname__in=kept).delete()
 
 
-def _close_requests(by: Actor, zone: Zone) -> list[CoverageRequest]:
+def _close_requests(by: Actor, zone: Zone, shown: Shown) -> list[CoverageRequest]:
     closed = []
-    requests = CoverageRequest.objects.select_for_update().filter(
-        pk__in=RequestHostname.objects.filter(zone=zone).values("request_id"), state__in=IN_FLIGHT
-    )
-    for request in requests:
+    here = RequestHostname.objects.filter(zone=zone).values("request_id")
+    # Of a failed one only what is still its own to bring there: a later decision may have taken the rest over.
+    late = Q(pk__in=list(shown), state__in=FAILED, kind__in=(Kind.COVER, Kind.UNCOVER))
+    for request in CoverageRequest.objects.select_for_update().filter(Q(pk__in=here, state__in=IN_FLIGHT) | late):
+        failed = request.state in FAILED
         pending = request.hostnames.filter(zone=zone, result=RequestHostname.Result.PENDING)
         reached = _reached(request, zone)
-        done = [row.pk for row in pending if reached(row.hostname)]
+        names = [row for row in pending if not failed or row.hostname in shown[request.pk]]
+        done = [row.pk for row in names if reached(row.hostname)]
         pending.filter(pk__in=done).update(result=RequestHostname.Result.DONE)
+        if failed and not done:
+            continue
         if not request.hostnames.filter(result=RequestHostname.Result.PENDING).exists():
             finish(by, request)
             closed.append(request)
+        elif request.state == RequestState.FAILED:
+            before = {"state": request.state}
+            move_request(request, RequestState.PARTLY_DONE, why=request.state_reason)
+            record_request(by, "request:part_shown", request, before=before, after={"state": request.state})
     return closed
 
 

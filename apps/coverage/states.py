@@ -45,7 +45,10 @@ MOVES: dict[RequestState, frozenset[RequestState]] = {
             RequestState.WITHDRAWN,
         }
     ),
-    RequestState.FAILED: frozenset({RequestState.APPROVED, RequestState.APPLYING, RequestState.DONE}),
+    # By itself only when the edge shows what it asked for after all.
+    RequestState.FAILED: frozenset(
+        {RequestState.APPROVED, RequestState.APPLYING, RequestState.PARTLY_DONE, RequestState.DONE}
+    ),
     RequestState.PARTLY_DONE: frozenset({RequestState.APPROVED, RequestState.APPLYING, RequestState.DONE}),
     RequestState.DONE: frozenset(),
     RequestState.REJECTED: frozenset(),

@@ -17,6 +17,7 @@ from apps.identity.actors import Actor
 from apps.inventory.models import Account, FreezeWindow, Zone
 from apps.inventory.services import make_all_due, require_manager
 from apps.inventory.windows import instant
+from apps.outbox.services import mark_due
 from apps.pki.free_text import text_fault
 
 WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -40,7 +41,8 @@ def add_freeze_window(
 ) -> FreezeWindow:
     """Add a window. Weekly ones need `weekdays`, `opens` and `closes`; others `starts_at` and `ends_at`.
 
-    Times without an offset are wall-clock times of `timezone`. Raises Invalid with every problem by field, NotFound.
+    What waits goes at once through one that allows it, or when that opens. Times without an offset are wall-clock
+    times of `timezone`. Raises Invalid with every problem by field, NotFound.
     """
     require_manager(by)
     account = Account.objects.filter(pk=account_id).first()
@@ -64,6 +66,9 @@ def add_freeze_window(
         created_by_label=by.label, **fields,
     )  # fmt: skip
     _record(by, "freeze_window:added", window, after={"window": describe(window), "effect": effect})
+    if effect == FreezeWindow.Effect.ALLOW:
+        # One that opens later counts too: what waits is next looked at when the windows known before it end.
+        _wake(window)
     return window
 
 
@@ -79,7 +84,7 @@ def remove_freeze_window(*, by: Actor, window_id: int) -> FreezeWindow:
     window.removed_at = clock.now()
     window.save(update_fields=["removed_at"])
     _record(by, "freeze_window:removed", window, before={"window": describe(window), "effect": window.effect})
-    make_all_due(window.account)
+    _wake(window)
     return window
 
 
@@ -91,6 +96,14 @@ def describe(window: FreezeWindow) -> str:
         return f"{begin:%d %b %Y %H:%M} to {end:%d %b %Y %H:%M} {window.timezone}"
     days = "every day" if len(window.weekdays) == 7 else ", ".join(WEEKDAYS[day] for day in window.weekdays)
     return f"{days} {window.opens:%H:%M} to {window.closes:%H:%M} {window.timezone}"
+
+
+def _wake(window: FreezeWindow) -> None:
+    """Look at once at what the window decides on: its zone, or all of its account."""
+    if window.zone:
+        mark_due(kind="zone", subject_id=window.zone.pk)
+    else:
+        make_all_due(window.account)
 
 
 def _zone(account: Account, zone_id: UUID | None) -> Zone | None:

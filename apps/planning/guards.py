@@ -192,7 +192,7 @@ def _share_of_one_list(zone: str, step: ReplaceList, limits: Limits, recent: Rec
         if gone > (limit := _share(size, limits)):
             words = (
                 f"{gone} hostnames of CA {step.ca[:12]} in {zone} would be gone {_within_words(limits)}, "
-                f"of {size} at its start."
+                f"{_of_words(size, len(before | set(step.before)))}."
             )
             numbers = {"removed": gone, "earlier": len(before), "of": size, "limit": limit}
             return [Refusal("share", words, CONFIRMATION, numbers)]
@@ -241,7 +241,7 @@ def _too_much_of_one_list(
         if gone > limit:
             words = (
                 f"{gone} hostnames of CA {key[1][:12]} in {key[0]} would be gone {_within_words(limits)}, "
-                f"of {size} at its start; the limit is {limit}."
+                f"{_of_words(size, known)}; the limit is {limit}."
             )
             numbers = {"removed": gone, "earlier": len(before), "of": size, "limit": limit}
             found.append(Refusal("window", words, OVERRIDE, numbers, overridable=True))
@@ -271,6 +271,13 @@ def _within(recent: Recent | None, limits: Limits) -> list[Removal]:
 def _within_words(limits: Limits) -> str:
     hours = limits.window / timedelta(hours=1)
     return f"within {hours:g} hours"
+
+
+def _of_words(size: int, known: int) -> str:
+    """Of how many, in words: `size` when the window began; `known` have been on the list since."""
+    if known <= size:
+        return f"of {size} at their start"
+    return f"of a list that held {size or 'none'} at their start and {known} in all since"
 
 
 def _some(names: list[str]) -> str:

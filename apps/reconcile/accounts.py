@@ -104,8 +104,10 @@ def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> flo
     client.gate.reserve(_calls_of_listing(account) + _calls_of_deletions(account))
     zones = client.zones.list(account.cloudflare_id)
     match(account, read_account(client, account, zones))
-    if _is_held(account) or not check_history() or not _waiting(account):
-        return None
+    hold = hold_on_account(account.pk)
+    if hold or _refused_of_late(account) or not check_history() or not _waiting(account):
+        # Not asked for again: a window that ends between two answers would be waited for until the next sweep.
+        return next_run_in_s(account, hold)
     with writer_from(client) as writer:
         return _write_cas(writer, account, lease, zones)
 

@@ -123,8 +123,9 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     close_cut_off(zone)
     for ca in CertificateAuthority.objects.filter(account=zone.account, state=CaState.GONE):
         _give_up(zone, ca)
-    if hold_on_zone(zone.pk):
-        settle(lease, next_in_s=_next_in_s(zone))
+    if hold := hold_on_zone(zone.pk):
+        # Not asked for again: a window that ends between two answers would be waited for until the next sweep.
+        settle(lease, next_in_s=next_run_in_s(zone.account, hold))
         return
     requests = in_flight_requests(zone)
     admitted = Gatekeeper(zone, observation.zone, requests).admit() if requests else Admitted(None)

@@ -137,6 +137,7 @@ ACTS = {
     "request:apply_started": "began to apply it",
     "request:completed": "saw it at the edge: done",
     "request:failed": "could not finish it",
+    "request:part_shown": "saw a part of it at the edge after all",
     "request:retried": "tried it again",
     "request:superseded": "did not try it again: a later request decided it",
     "request:waits_for_token": "holds it until the token may write there",

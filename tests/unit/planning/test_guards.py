@@ -170,7 +170,7 @@ def test_slices_of_a_big_removal_count_together() -> None:
     (refusal,) = check(plan, LIMITS, pairs_of(plan), recent)
     assert (refusal.guard, refusal.overridable) == ("window", True)
     assert refusal.numbers == {"removed": 11, "earlier": 9, "of": 100, "limit": 10}
-    assert "would be gone within 24 hours, of 100 at its start; the limit is 10." in refusal.message
+    assert "would be gone within 24 hours, of 100 at their start; the limit is 10." in refusal.message
 
 
 def test_one_by_one_a_list_of_ten_loses_no_more_than_at_once() -> None:
@@ -185,6 +185,14 @@ def test_a_list_that_was_filled_within_the_window_is_as_long_as_what_it_lost_and
     plan, recent = sliced(1, 1, 1, 1, size=10)
     (refusal,) = check(plan, LIMITS, pairs_of(plan), replace(recent, sizes={(ZONE, A): 0}))
     assert (refusal.guard, refusal.numbers["limit"]) == ("window", 3)
+    filled = (
+        "would be gone within 24 hours, of a list that held none at their start and 10 in all since; the limit is 3."
+    )
+    assert filled in refusal.message
+    second, recent = sliced(1, 1, size=5)
+    for size, held in ((0, "none"), (2, "2")):
+        (refusal,) = confirmations(second, LIMITS, replace(recent, sizes={(ZONE, A): size}))
+        assert f"within 24 hours, of a list that held {held} at their start and 5 in all since." in refusal.message
 
 
 def test_a_share_taken_one_by_one_has_to_be_confirmed_like_one_taken_at_once() -> None:
@@ -195,7 +203,7 @@ def test_a_share_taken_one_by_one_has_to_be_confirmed_like_one_taken_at_once() -
     assert (refusal.guard, refusal.confirmable) == ("share", True)
     assert refusal.numbers == {"removed": 2, "earlier": 1, "of": 5, "limit": 1}
     assert "2 hostnames of CA" in refusal.message
-    assert "would be gone within 24 hours, of 5 at its start." in refusal.message
+    assert "would be gone within 24 hours, of 5 at their start." in refusal.message
     named = pairs_of(second)
     assert guards(check(second, LIMITS, named, recent, unconfirmed=named)) == ["share"]
     assert check(second, LIMITS, named, recent) == ()
