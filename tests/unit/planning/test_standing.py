@@ -1,0 +1,87 @@
+"""What nobody decided about keeps its rule, whatever is written beside it; what was decided does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from apps.planning.diff import diff
+from apps.planning.rule import compile_rules, pins_in
+from apps.planning.seen import accepted_issuers, edge_modes
+from apps.planning.simulate import apply_plan
+from apps.planning.state import DesiredZone, Mode, ObservedZone, RuleState
+from tests.unit.planning.worlds import CAS, NAMES, approved, edge, rule
+
+A, B, C = CAS[:3]
+API, APP, DB = NAMES[:3]
+BLOCK, LOG = Mode.BLOCK, Mode.LOG
+
+
+def written(*cas: str, names: list[str], mode: Mode = BLOCK) -> RuleState:
+    """The rule that the portal writes for hostnames of exactly these CAs."""
+    zone = approved(dict.fromkeys(cas, names), dict.fromkeys(names, mode))
+    (made,) = compile_rules(zone)
+    return replace(rule(made.ref, names), action=made.action, expression=made.expression)
+
+
+def after(desired: DesiredZone, observed: ObservedZone) -> ObservedZone:
+    return apply_plan(observed, diff(desired, observed, heal=False))
+
+
+def test_it_joins_the_others_of_its_cas() -> None:
+    observed = edge({A: [API, DB]}, [written(A, names=[API])])
+    then = after(approved({A: [DB]}, {DB: BLOCK}), observed)
+    assert edge_modes(then.rules) == {API: BLOCK, DB: BLOCK}
+    assert len(then.rules) == 1
+
+
+def test_it_stays_alone_when_the_others_leave_for_another_ca() -> None:
+    observed = edge({A: [API, DB], B: [DB]}, [written(A, names=[API, DB])])
+    then = after(approved({B: [DB]}, {DB: BLOCK}, releases={A: [DB]}), observed)
+    assert edge_modes(then.rules) == {API: BLOCK, DB: BLOCK}
+    assert accepted_issuers(then.rules, API) == pins_in(written(A, names=[API]).expression)
+    assert accepted_issuers(then.rules, DB) == pins_in(written(B, names=[DB]).expression)
+
+
+def test_log_stays_log_and_what_is_switched_off_does_not_come_on() -> None:
+    desired = approved({A: [DB]}, {DB: LOG})
+    assert edge_modes(after(desired, edge({A: [API, DB]}, [written(A, names=[API], mode=LOG)])).rules)[API] is LOG
+    off = replace(written(A, names=[API], mode=LOG), enabled=False)
+    assert API not in edge_modes(after(desired, edge({A: [API, DB]}, [off])).rules)
+
+
+def test_a_rule_whose_action_was_changed_by_hand_brings_nobody_to_block() -> None:
+    by_hand = replace(written(A, names=[API]), action="log")
+    then = after(approved({A: [DB]}, {DB: BLOCK}), edge({A: [API, DB]}, [by_hand]))
+    assert edge_modes(then.rules) == {DB: BLOCK}
+
+
+def test_what_is_approved_to_end_ends() -> None:
+    observed = edge({A: [API, DB]}, [written(A, names=[API, DB])])
+    then = after(approved({A: [DB]}, {DB: BLOCK, API: Mode.VERIFY}, releases={A: [API]}), observed)
+    assert edge_modes(then.rules) == {DB: BLOCK}
+
+
+def test_a_ca_that_is_not_adopted_yet_keeps_its_clients() -> None:
+    observed = edge({A: [API, DB], B: [API]}, [written(A, B, names=[API])])
+    then = after(approved({A: [API, DB]}, {API: BLOCK, DB: BLOCK}), observed)
+    both = pins_in(written(A, B, names=[API]).expression)
+    assert (accepted_issuers(then.rules, API), edge_modes(then.rules)[DB]) == (both, BLOCK)
+
+
+def test_a_ca_whose_end_is_approved_loses_them() -> None:
+    observed = edge({A: [API], B: [API]}, [written(A, B, names=[API])])
+    then = after(approved({A: [API]}, {API: BLOCK}, releases={B: [API]}), observed)
+    assert accepted_issuers(then.rules, API) == pins_in(written(A, names=[API]).expression)
+
+
+def test_pins_that_somebody_widened_by_hand_are_taken_back() -> None:
+    """The list of another CA holds the hostname, but the rule was never written for it."""
+    mine, wide = written(A, names=[API]), written(A, B, names=[API])
+    observed = edge({A: [API], B: [API]}, [replace(mine, expression=wide.expression)])
+    then = after(approved({A: [API]}, {API: BLOCK}), observed)
+    assert accepted_issuers(then.rules, API) == pins_in(mine.expression)
+
+
+def test_another_mode_that_is_approved_goes() -> None:
+    observed = edge({A: [API], B: [API]}, [written(A, B, names=[API])])
+    assert edge_modes(after(approved({A: [API]}, {API: LOG}), observed).rules) == {API: LOG}
