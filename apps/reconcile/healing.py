@@ -13,6 +13,7 @@ from datetime import timedelta
 from apps.audit.models import AuditEvent
 from apps.audit.services import record
 from apps.inventory.models import Account, Zone
+from apps.inventory.watermark import last_restore
 from apps.outbox.clock import database_now
 from apps.planning.diff import put_back
 from apps.planning.plan import Plan as PurePlan
@@ -38,9 +39,15 @@ def healing_plan(zone: Zone, keys: Mapping[str, str], desired: DesiredZone, obse
 
 
 def _missing(zone: Zone, observation: Observation) -> list[Drift]:
-    """Missing in an earlier read too, and not set aside by a person."""
+    """Missing in an earlier read too, and not set aside by a person.
+
+    What was missing when writes were let go after a restored backup may be gone by an approval that is lost.
+    """
     rows = drift_open(zone.account, kind=Drift.Kind.MISSING, zone=str(zone.pk))
-    return list(rows.filter(first_seen_at__lt=observation.read_at))
+    rows = rows.filter(first_seen_at__lt=observation.read_at)
+    if (stop := last_restore()) and stop.lifted_at:
+        rows = rows.filter(first_seen_at__gt=stop.lifted_at)
+    return list(rows)
 
 
 def _healed(zone: Zone) -> Counter[str]:

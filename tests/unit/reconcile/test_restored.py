@@ -1,0 +1,158 @@
+"""A restored database: what it does not know any more stays as it is at the edge, and nothing old goes by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from apps.authorities.models import CertificateAuthority
+from apps.coverage.break_glass import use_break_glass
+from apps.coverage.models import CoverageRequest
+from apps.coverage.selectors import request_by_id
+from apps.identity.permissions import Role
+from apps.inventory.holds import stops_in_force
+from apps.inventory.models import Stop
+from apps.inventory.stops import lift_stop, stop_writes
+from apps.inventory.watermark import check_history
+from apps.reconcile.differences import drift_open
+from apps.reconcile.services import rebuild_plan
+from tests.factories import SETUP, actor
+from tests.unit.reconcile.conftest import World
+from tests.unit.reconcile.test_drift_decisions import NAME, OTHER
+from tests.unit.reconcile.test_healing import switch
+
+ZONE, NEW = "northwind.example", "new.northwind.example"
+
+
+@pytest.fixture(autouse=True)
+def marks(tmp_path: Path, settings: Any) -> None:
+    settings.DATA_DIR, settings.BYOCA_BUDGET_REDIS_URL = tmp_path, ""
+
+
+class Backup:
+    """The database as it is now. What lies outside of it stays when it is restored: the edge, and the marks."""
+
+    def __init__(self, world: World) -> None:
+        self.world, self.savepoint = world, transaction.savepoint()
+
+    def restore(self) -> Stop:
+        """Returns the stop that the portal sets by itself, after each zone was read."""
+        assert check_history()
+        transaction.savepoint_rollback(self.savepoint)
+        assert not check_history()
+        since = self.world.edge.last_seq()
+        self.world.run_account()
+        self.world.sweep()
+        assert [row for row in self.world.edge.requests(since) if row["method"] != "GET"] == []
+        return stops_in_force().get(cause__startswith="restored:")
+
+
+def lift(*stops: Stop) -> None:
+    for stop in stops:
+        lift_stop(by=SETUP, stop_id=stop.pk, reason="Looked at Drift")
+
+
+def approved_behind_a_stop(world: World, *requests: CoverageRequest) -> Stop:
+    stop = stop_writes(by=world.engineer, reason="Tonight")
+    for request in requests:
+        world.approve(request)
+    return stop
+
+
+def listed(world: World, ca: CertificateAuthority) -> list[str]:
+    return sorted(world.edge.hostnames(ZONE, ca.cloudflare_id))
+
+
+def test_a_removal_that_was_sent_and_undone_after_the_backup_is_not_sent_again(world: World) -> None:
+    ca = world.upload("Sent and undone")
+    assert world.approve(world.ask(ca, NAME, OTHER)).state == "done"
+    removal = world.ask(ca, NAME, kind="uncover")
+    tonight = approved_behind_a_stop(world, removal)
+    backup = Backup(world)
+    lift(tonight)
+    world.run()
+    assert world.approve(world.ask(ca, NAME)).state == "done"
+    restored = backup.restore()
+    assert not [row for row in drift_open(world.account) if row.hostname == NAME], "Drift says nothing of it"
+    removal = request_by_id(removal.pk)
+    assert (removal.state, "restored from a backup" in removal.state_reason) == ("stale", True)
+    lift(tonight, restored)
+    world.run()
+    assert (world.actions(NAME), listed(world, ca)) == ("block", [NAME, OTHER])
+    rebuild_plan(by=world.engineer, request_id=removal.pk)
+    assert world.approve(removal).state == "done", "with a new approval it goes"
+    assert (world.actions(NAME), listed(world, ca)) == ("", [OTHER])
+
+
+def test_what_is_approved_after_the_restore_goes_when_the_stop_is_lifted(world: World) -> None:
+    ca = world.upload("Afterwards")
+    assert world.approve(world.ask(ca, NAME)).state == "done"
+    backup = Backup(world)
+    assert world.approve(world.ask(ca, OTHER)).state == "done"
+    restored = backup.restore()
+    fresh = world.ask(ca, NEW)
+    assert world.approve(fresh).state == "approved"
+    lift(restored)
+    world.run()
+    assert (request_by_id(fresh.pk).state, listed(world, ca)) == ("done", sorted([NAME, OTHER, NEW]))
+
+
+def test_a_glass_that_was_on_its_way_goes_and_returns_by_itself(world: World) -> None:
+    ca = world.upload("Glass")
+    assert world.approve(world.ask(ca, NAME)).state == "done"
+    tonight = stop_writes(by=world.engineer, reason="Tonight")
+    responder = actor(Role.RESPONDER)
+    use_break_glass(by=responder, account=world.account, hostname=NAME, reason="Locked out")
+    backup = Backup(world)
+    assert world.ask(ca, OTHER).state == "waiting"
+    restored = backup.restore()
+    lift(tonight, restored)
+    world.run()
+    assert world.actions(NAME) == "log"
+
+
+def test_what_was_removed_after_the_backup_is_not_put_back(world: World) -> None:
+    ca = world.upload("Removed since")
+    assert world.approve(world.ask(ca, NAME, OTHER, mode="verify")).state == "done"
+    switch(world, True)
+    backup = Backup(world)
+    assert world.approve(world.ask(ca, NAME, kind="uncover")).state == "done"
+    lift(backup.restore())
+    for _ in range(3):
+        world.sweep()
+    assert listed(world, ca) == [OTHER]
+    assert [row.hostname for row in drift_open(world.account, kind="missing")] == [NAME], "a person decides"
+    world.edge.edit(ZONE, ca.cloudflare_id, [])
+    world.sweep()
+    world.sweep()
+    assert listed(world, ca) == [OTHER], "what goes missing afterwards is put back"
+
+
+def test_a_hostname_that_was_blocked_after_the_backup_stays_blocked(world: World) -> None:
+    """Its rule is written anew for another hostname; nobody approved that it opens."""
+    ca = world.upload("Blocked since")
+    assert world.approve(world.ask(ca, OTHER)).state == "done"
+    backup = Backup(world)
+    assert world.approve(world.ask(ca, NAME)).state == "done"
+    lift(backup.restore())
+    assert world.approve(world.ask(ca, NEW)).state == "done"
+    assert [world.actions(name) for name in (NAME, OTHER, NEW)] == ["block"] * 3
+    assert ("altered", NAME) in {(row.kind, row.hostname) for row in drift_open(world.account)}
+
+
+def test_clients_of_a_ca_that_came_after_the_backup_are_let_in_still(world: World) -> None:
+    """The overlap of a rotation is lost with the backup; a change of another hostname must not end it."""
+    old = world.upload("Old")
+    assert world.approve(world.ask(old, NAME)).state == "done"
+    backup = Backup(world)
+    new = world.upload("New")
+    assert world.approve(world.ask(new, NAME)).state == "done"
+    pins = new.issuer_skis | old.issuer_skis
+    lift(backup.restore())
+    assert world.approve(world.ask(old, OTHER)).state == "done"
+    (rule,) = [rule for rule in world.edge.rules(ZONE) if f'"{NAME}"' in rule["expression"]]
+    assert all(ski in rule["expression"] for ski in pins)
+    assert world.actions(OTHER) == "block"
