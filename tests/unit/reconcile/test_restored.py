@@ -9,9 +9,11 @@ import pytest
 from django.db import transaction
 
 from apps.authorities.models import CertificateAuthority
+from apps.authorities.services import admit_ca, retry_ca
 from apps.coverage.break_glass import use_break_glass
 from apps.coverage.models import CoverageRequest
 from apps.coverage.selectors import request_by_id
+from apps.coverage.services import retire_ca
 from apps.identity.permissions import Role
 from apps.inventory.holds import stops_in_force
 from apps.inventory.models import Stop
@@ -19,6 +21,7 @@ from apps.inventory.stops import lift_stop, stop_writes
 from apps.inventory.watermark import check_history
 from apps.reconcile.differences import drift_open
 from apps.reconcile.services import rebuild_plan
+from tests.certs import make_ca
 from tests.factories import SETUP, actor
 from tests.unit.reconcile.conftest import World
 from tests.unit.reconcile.test_drift_decisions import NAME, OTHER
@@ -156,3 +159,46 @@ def test_clients_of_a_ca_that_came_after_the_backup_are_let_in_still(world: Worl
     (rule,) = [rule for rule in world.edge.rules(ZONE) if f'"{NAME}"' in rule["expression"]]
     assert all(ski in rule["expression"] for ski in pins)
     assert world.actions(OTHER) == "block"
+
+
+def test_a_ca_that_was_uploaded_and_deleted_after_the_backup_is_not_uploaded_again(world: World) -> None:
+    tonight = stop_writes(by=world.engineer, reason="Tonight")
+    made = make_ca("Came and went")
+    ca = admit_ca(by=world.engineer, account=world.account, name="Came and went", data=made.pem, client_issuers="self")
+    backup = Backup(world)
+    lift(tonight)
+    world.run()
+    ca.refresh_from_db()
+    world.edge.delete_certificate(ca.cloudflare_id)
+    retire_ca(by=world.engineer, ca_id=ca.pk, reason="Its key leaked")
+    world.run()
+    restored = backup.restore()
+    lift(tonight, restored)
+    world.run()
+    ca.refresh_from_db()
+    assert (ca.state, "restored from a backup" in ca.state_reason) == ("failed", True)
+    assert ca.name not in {row["name"] for row in world.edge.state()["certificates"]}
+    retry_ca(by=world.engineer, ca_id=ca.pk)
+    world.run()
+    ca.refresh_from_db()
+    assert ca.state == "live", "a person decided"
+
+
+def test_a_ca_whose_deletion_was_asked_for_before_the_backup_is_deleted_when_asked_again(world: World) -> None:
+    kept, gone = world.upload("Kept"), world.upload("Gone")
+    tonight = stop_writes(by=world.engineer, reason="Tonight")
+    for ca in (kept, gone):
+        retire_ca(by=world.engineer, ca_id=ca.pk, reason="Spare")
+    backup = Backup(world)
+    stop_writes(by=world.engineer, reason="Something happens", zone_id=world.zone().pk)
+    world.edge.delete_certificate(gone.cloudflare_id)
+    lift(tonight, backup.restore())
+    world.run()
+    kept.refresh_from_db()
+    gone.refresh_from_db()
+    assert (kept.state, gone.state) == ("live", "deleted")
+    assert "Delete it again" in kept.state_reason
+    retire_ca(by=world.engineer, ca_id=kept.pk, reason="Spare")
+    world.run()
+    kept.refresh_from_db()
+    assert kept.state == "deleted"
