@@ -73,7 +73,7 @@ def rule_steps(
     With `removing`, a block rule that cannot be read is written anew as well: it might refuse the very hostname that is
     about to lose its CA. Raises Unsafe when a rule would be too long.
     """
-    wanted = compile_rules(desired) if heal else standing(desired, observed)
+    wanted = compile_rules(desired) if heal else standing(desired, observed, changed)
     changes = _touched(_differing(wanted, observed), changed, removing, heal)
     targets = {name: change for change in changes for name in change.blocks}
     kept = {c.ref for c in changes if c.is_bridge and _still_serves(c, targets)}
@@ -101,9 +101,9 @@ def rule_steps(
     return steps + ends + [DeleteRule("", as_state(rule)) for rule in bridges]
 
 
-def unfinished_rules(desired: DesiredZone, observed: ObservedZone) -> frozenset[str]:
+def unfinished_rules(desired: DesiredZone, observed: ObservedZone, changed: AbstractSet[str]) -> frozenset[str]:
     """Hostnames whose rules of ours are not yet what is approved: a bridge may hold them, or a rule with other pins."""
-    wanted = standing(desired, observed)
+    wanted = standing(desired, observed, changed)
     return frozenset(name for change in _differing(wanted, observed) for name in change.old | change.new)
 
 

@@ -1,13 +1,15 @@
 """What nobody decided about stays in the rule where it stands, also when that rule is written anew for others.
 
 A rule is written whole. After a restored backup the edge may hold hostnames that the approved state does not know: in
-a rule of ours, or in the list of a CA beside those approved. Writing the rule without them would open the one, and
-refuse clients of the other CA, and no approval names either (INV-11).
+a rule of ours, in the list of a CA beside those approved, or in block where log was approved. Writing the rule for what
+is approved would open the first and the last, and refuse clients of the other CA, and no approval in hand asks for any
+of it (INV-11).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from apps.planning.rule import (
@@ -24,10 +26,14 @@ from apps.planning.rule import (
 from apps.planning.state import DesiredZone, Mode, ObservedZone, RuleState
 
 
-def targets(desired: DesiredZone, observed: ObservedZone) -> list[DesiredRule]:
-    """The rules that the approved state asks for, with what stands in a rule of ours undecided. Raises as
-    `compile_rules` does."""
-    standing = {rule.ref: names for rule in observed.rules if (names := _undecided_in(rule, desired, observed))}
+def targets(desired: DesiredZone, observed: ObservedZone, changed: AbstractSet[str]) -> list[DesiredRule]:
+    """The rules that the approved state asks for, with what stands in a rule of ours undecided.
+
+    `changed` are the hostnames whose rules work in hand is about. Raises as `compile_rules` does.
+    """
+    standing = {
+        rule.ref: names for rule in observed.rules if (names := _undecided_in(rule, desired, observed, changed))
+    }
     kept = {name for names in standing.values() for name in names}
     modes = {name: mode for name, mode in desired.modes.items() if name not in kept}
     found = list(compile_rules(replace(desired, modes=modes)))
@@ -37,13 +43,17 @@ def targets(desired: DesiredZone, observed: ObservedZone) -> list[DesiredRule]:
     return found
 
 
-def _undecided_in(rule: RuleState, desired: DesiredZone, observed: ObservedZone) -> frozenset[str]:
+def _undecided_in(
+    rule: RuleState, desired: DesiredZone, observed: ObservedZone, changed: AbstractSet[str]
+) -> frozenset[str]:
     if not (is_ours(rule) and rule.enabled and rule.action in {Mode.LOG, Mode.BLOCK}):
         return frozenset()
     return frozenset(
         name
         for name in hostnames_in(rule.expression)
-        if not _is_known(name, desired) or _stands_for_more(name, rule, desired, observed)
+        if not _is_known(name, desired)
+        or _stands_for_more(name, rule, desired, observed)
+        or (name not in changed and _stands_stricter(name, rule, desired))
     )
 
 
@@ -64,6 +74,13 @@ def _stands_for_more(name: str, rule: RuleState, desired: DesiredZone, observed:
     approved = desired.cas_of(name)
     more = {ca for ca, names in observed.lists.items() if name in names and name not in desired.releases.get(ca, ())}
     return bool(more - approved) and group_of(rule.ref) == group_of(group_ref(more | approved, Mode(rule.action)))
+
+
+def _stands_stricter(name: str, rule: RuleState, desired: DesiredZone) -> bool:
+    """Whether the rule was written to block the hostname for its approved CAs, and less is approved."""
+    if rule.action != Mode.BLOCK or desired.modes.get(name) not in {Mode.LOG, Mode.VERIFY}:
+        return False
+    return group_of(rule.ref) == group_of(group_ref(desired.cas_of(name), Mode.BLOCK))
 
 
 def _with(rules: Iterable[DesiredRule], rule: RuleState, names: frozenset[str]) -> list[DesiredRule]:

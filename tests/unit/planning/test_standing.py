@@ -85,3 +85,20 @@ def test_pins_that_somebody_widened_by_hand_are_taken_back() -> None:
 def test_another_mode_that_is_approved_goes() -> None:
     observed = edge({A: [API], B: [API]}, [written(A, B, names=[API])])
     assert edge_modes(after(approved({A: [API]}, {API: LOG}), observed).rules) == {API: LOG}
+
+
+def test_what_stands_in_block_is_not_weakened_for_another_hostname() -> None:
+    observed = edge({A: [API, DB]}, [written(A, names=[API])])
+    for mode in (LOG, Mode.VERIFY):
+        desired = approved({A: [API, DB]}, {API: mode, DB: BLOCK})
+        known = replace(desired, settled=frozenset({(A, API)}), settled_modes={API: mode})
+        assert edge_modes(after(known, observed).rules) == {API: BLOCK, DB: BLOCK}
+        wanted = {API: LOG, DB: BLOCK} if mode is LOG else {DB: BLOCK}
+        assert edge_modes(after(desired, observed).rules) == wanted, "an approval in hand names it"
+
+
+def test_what_somebody_blocked_by_hand_in_a_rule_for_others_is_not_kept() -> None:
+    observed = edge({A: [API], B: [DB]}, [written(B, names=[API])])
+    desired = approved({A: [API], B: [DB]}, {API: LOG, DB: BLOCK})
+    known = replace(desired, settled=frozenset({(A, API)}), settled_modes={API: LOG})
+    assert edge_modes(after(known, observed).rules) == {API: LOG, DB: BLOCK}

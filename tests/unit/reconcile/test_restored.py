@@ -202,3 +202,31 @@ def test_a_ca_whose_deletion_was_asked_for_before_the_backup_is_deleted_when_ask
     world.run()
     kept.refresh_from_db()
     assert kept.state == "deleted"
+
+
+@pytest.mark.parametrize("mode", ["verify", "log"])
+def test_a_hostname_that_went_to_block_after_the_backup_stays_there(world: World, mode: str) -> None:
+    ca = world.upload("Raised since")
+    assert world.approve(world.ask(ca, OTHER)).state == "done"
+    assert world.approve(world.ask(ca, NAME, mode=mode)).state == "done"
+    backup = Backup(world)
+    assert world.approve(world.ask(ca, NAME)).state == "done"
+    lift(backup.restore())
+    assert world.approve(world.ask(ca, NEW)).state == "done"
+    assert [world.actions(name) for name in (NAME, OTHER, NEW)] == ["block"] * 3
+    assert ("altered", NAME) in {(row.kind, row.hostname) for row in drift_open(world.account)}
+    assert world.approve(world.ask(ca, NAME, mode="block")).state == "done"
+    assert NAME not in {row.hostname for row in drift_open(world.account)}
+
+
+def test_a_hostname_that_went_to_block_after_the_backup_is_weakened_by_an_approval_that_names_it(world: World) -> None:
+    ca = world.upload("Weakened")
+    assert world.approve(world.ask(ca, OTHER)).state == "done"
+    assert world.approve(world.ask(ca, NAME, mode="verify")).state == "done"
+    backup = Backup(world)
+    assert world.approve(world.ask(ca, NAME)).state == "done"
+    lift(backup.restore())
+    assert world.approve(world.ask(ca, NAME, mode="log")).state == "done"
+    assert world.actions(NAME) == "log"
+    assert world.approve(world.ask(ca, NAME, kind="uncover")).state == "done"
+    assert (world.actions(NAME), world.actions(OTHER)) == ("", "block")
