@@ -200,6 +200,12 @@ def _warnings(
             f"{len(loses)} hostname{'s lose their' if len(loses) > 1 else ' loses its'} check: no other CA covers "
             "them. After this change the edge stops asking their clients for a certificate."
         )
+    left = sorted(e["hostname"] for e in effects if e["operation"] == "associate" and request.kind == Kind.ADOPT)
+    if left:
+        warnings.append(
+            f"No longer at the edge, so this would add it again: {', '.join(left)}. Reject the request if somebody "
+            "took it off the list on purpose."
+        )
     if request.override:
         warnings.append(
             f"Override: hostnames go to block without a quiet period in log. {request.requested_by_label} says: "

@@ -15,6 +15,7 @@ from apps.planning.rule import compile_rules
 from apps.planning.state import DesiredZone, Mode
 from apps.reconcile.differences import Decision
 from apps.reconcile.drift_services import adopt_ca, ask
+from apps.reconcile.services import rebuild_plan
 from tests.certs import make_ca
 from tests.unit.reconcile.conftest import World
 from tests.unit.reconcile.test_drift_decisions import last, open_rows, proposed, writes
@@ -107,3 +108,14 @@ def test_nor_when_the_portal_learns_of_it_right_after_the_approval(standing: Sta
     world.edge.delete_rule(ZONE, standing.ref)
     assert world.approve(first).state == "stale"
     assert world.actions(NAME) == ""
+
+
+def test_a_hostname_that_left_the_list_meanwhile_is_named(standing: Standing) -> None:
+    world = standing.world
+    first, _ = standing.asked(NAME, OTHER)
+    assert not any("No longer at the edge" in words for words in first.plans.get().document["warnings"])
+    world.edge.edit(ZONE, first.ca.cloudflare_id, [NAME])
+    world.sweep()
+    rebuild_plan(by=world.engineer, request_id=first.pk)
+    (words,) = [w for w in first.plans.latest("number").document["warnings"] if "No longer at the edge" in w]
+    assert (OTHER in words, NAME in words) == (True, False)
