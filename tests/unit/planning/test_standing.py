@@ -102,3 +102,12 @@ def test_what_somebody_blocked_by_hand_in_a_rule_for_others_is_not_kept() -> Non
     desired = approved({A: [API], B: [DB]}, {API: LOG, DB: BLOCK})
     known = replace(desired, settled=frozenset({(A, API)}), settled_modes={API: LOG})
     assert edge_modes(after(known, observed).rules) == {API: LOG, DB: BLOCK}
+
+
+def test_what_is_as_approved_is_written_as_ever() -> None:
+    observed = edge({A: [API, DB]}, [written(A, names=[API])])
+    desired = approved({A: [API, DB]}, {API: BLOCK, DB: BLOCK})
+    known = replace(desired, settled=frozenset({(A, API)}), settled_modes={API: BLOCK})
+    assert [(r.ref, r.expression) for r in after(known, observed).rules] == [
+        (r.ref, r.expression) for r in compile_rules(desired)
+    ]
