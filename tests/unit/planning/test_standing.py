@@ -111,3 +111,13 @@ def test_what_is_as_approved_is_written_as_ever() -> None:
     assert [(r.ref, r.expression) for r in after(known, observed).rules] == [
         (r.ref, r.expression) for r in compile_rules(desired)
     ]
+
+
+def test_rules_in_shards_are_left_as_they_are() -> None:
+    names = [f"{'x' * 20}{n:03}.example.com" for n in range(300)]
+    whole = approved({A: names, B: names}, dict.fromkeys(names, BLOCK))
+    shards = [replace(rule(r.ref, names), action=r.action, expression=r.expression) for r in compile_rules(whole)]
+    assert len(shards) > 2
+    observed = edge({A: names, B: names}, shards)
+    for known in (names, names[:1], names[10:20]):
+        assert diff(approved({A: known}, dict.fromkeys(known, BLOCK)), observed, heal=False).steps == ()
