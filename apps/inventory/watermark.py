@@ -19,10 +19,12 @@ from django.conf import settings
 
 from apps.audit.models import AuditEvent, AuditHead
 from apps.inventory.alarms import installation_name, is_decided, raise_alarm
+from apps.inventory.models import Stop
 
 log = structlog.get_logger(__name__)
 
 PATIENCE_S = 0.3
+RESTORED = "restored:"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,8 @@ def check_history() -> bool:
             reason=(
                 f"This database is older than the portal's own memory: its audit log ends at event {now.seq}, and "
                 f"event {known.seq} was written before. It was restored from a backup. Changes since the backup are "
-                "at the edge, but not known here. Compare Drift with the edge, adopt what is right, then lift this."
+                "at the edge, but not known here. Compare Drift with the edge, adopt what is right, then lift this. "
+                "What was approved before and is not at the edge needs a new plan; what is missing is not put back."
             ),
         )
         if stop:
@@ -57,8 +60,13 @@ def check_history() -> bool:
     return True
 
 
+def last_restore() -> Stop | None:
+    """The stop of the last restore that was noticed, in force or lifted."""
+    return Stop.objects.filter(cause__startswith=RESTORED).order_by("stopped_at").last()
+
+
 def _cause(mark: Mark) -> str:
-    return f"restored:{mark.seq}:{mark.hash[:16]}"
+    return f"{RESTORED}{mark.seq}:{mark.hash[:16]}"
 
 
 def _follows(now: Mark, known: Mark) -> bool:

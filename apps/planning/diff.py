@@ -59,7 +59,8 @@ def unfinished(desired: DesiredZone, observed: ObservedZone) -> frozenset[str]:
     waits does not wait itself.
     """
     waits = waiting(desired, observed, _additions(desired, observed, heal=False))
-    return unfinished_rules(as_they_stand(desired, observed, waits), observed) | waits
+    changed = _changed_hostnames(desired, observed, heal=False)
+    return unfinished_rules(as_they_stand(desired, observed, waits), observed, changed) | waits
 
 
 def put_back(desired: DesiredZone, observed: ObservedZone, pairs: frozenset[tuple[str, str]]) -> Plan:

@@ -55,8 +55,13 @@ def compile_rules(zone: DesiredZone) -> tuple[DesiredRule, ...]:
     rules: list[DesiredRule] = []
     for (cas, mode), hostnames in groups.items():
         pins = pins_for(cas, zone.issuers)
-        rules += make_rules(f"{PREFIX}{digest_of([cas, mode.value])[:12]}-0", mode.value, hostnames, pins)
+        rules += make_rules(group_ref(cas, mode), mode.value, hostnames, pins)
     return tuple(sorted(rules, key=lambda rule: rule.ref))
+
+
+def group_ref(cas: Iterable[str], mode: Mode) -> str:
+    """The ref of the rule for hostnames of exactly these CAs in this mode, or of its first shard."""
+    return f"{PREFIX}{digest_of([sorted(cas), mode.value])[:12]}-0"
 
 
 def pins_for(cas: Iterable[str], issuers: Mapping[str, frozenset[str] | None]) -> frozenset[str] | None:

@@ -8,6 +8,7 @@ the bridges go. A bridge that a cut-off plan left behind is used again if it acc
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from apps.planning.rule import (
     pins_in,
 )
 from apps.planning.seen import is_opaque, may_name, refuses
+from apps.planning.standing import targets as standing
 from apps.planning.state import DesiredZone, Mode, ObservedZone, RuleState, digest_of
 
 
@@ -67,11 +69,12 @@ def rule_steps(
     """The steps that take our rules to the approved state.
 
     Without `heal` only what `changed` hostnames need, and what cannot be told apart from it: a rule is written whole,
-    and so is every other that shares a hostname with it. With `removing`, a block rule that cannot be read is written
-    anew as well: it might refuse the very hostname that is about to lose its CA. Raises Unsafe when a rule would be
-    too long.
+    with what nobody decided about as it stands (standing.py), and so is every other that shares a hostname with it.
+    With `removing`, a block rule that cannot be read is written anew as well: it might refuse the very hostname that is
+    about to lose its CA. Raises Unsafe when a rule would be too long.
     """
-    changes = _touched(_differing(desired, observed), changed, removing, heal)
+    wanted = compile_rules(desired) if heal else standing(desired, observed, changed)
+    changes = _touched(_differing(wanted, observed), changed, removing, heal)
     targets = {name: change for change in changes for name in change.blocks}
     kept = {c.ref for c in changes if c.is_bridge and _still_serves(c, targets)}
     taken = {group_of(rule.ref) for rule in observed.rules}
@@ -98,13 +101,14 @@ def rule_steps(
     return steps + ends + [DeleteRule("", as_state(rule)) for rule in bridges]
 
 
-def unfinished_rules(desired: DesiredZone, observed: ObservedZone) -> frozenset[str]:
+def unfinished_rules(desired: DesiredZone, observed: ObservedZone, changed: AbstractSet[str]) -> frozenset[str]:
     """Hostnames whose rules of ours are not yet what is approved: a bridge may hold them, or a rule with other pins."""
-    return frozenset(name for change in _differing(desired, observed) for name in change.old | change.new)
+    wanted = standing(desired, observed, changed)
+    return frozenset(name for change in _differing(wanted, observed) for name in change.old | change.new)
 
 
-def _differing(desired: DesiredZone, observed: ObservedZone) -> list[Change]:
-    targets = {rule.ref: rule for rule in compile_rules(desired)}
+def _differing(wanted: Iterable[DesiredRule], observed: ObservedZone) -> list[Change]:
+    targets = {rule.ref: rule for rule in wanted}
     ours = {rule.ref: rule for rule in observed.rules if is_ours(rule)}
     changes = [Change(ref, ours.get(ref), targets.get(ref)) for ref in sorted(set(ours) | set(targets))]
     return [change for change in changes if not same(change.before, change.target)]

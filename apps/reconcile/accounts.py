@@ -38,6 +38,7 @@ from apps.reconcile.edge import EdgeClient, client_for, next_run_in_s, with_toke
 from apps.reconcile.faults import LISTING_LAG, PARK_AFTER_ATTEMPTS, handling, held_back_s, try_again
 from apps.reconcile.observe import WORKER
 from apps.reconcile.parking import park_cut_off
+from apps.reconcile.restored import park_cas_from_before_restore
 from apps.reconcile.troubles import store_trouble
 from apps.reconcile.vanished import end_vanished
 from apps.reconcile.write_refusals import TRY_TOKEN_EVERY
@@ -104,6 +105,7 @@ def _bring_up_to_date(client: EdgeClient, account: Account, lease: Lease) -> flo
     client.gate.reserve(_calls_of_listing(account) + _calls_of_deletions(account))
     zones = client.zones.list(account.cloudflare_id)
     match(account, read_account(client, account, zones))
+    park_cas_from_before_restore(account)
     hold = hold_on_account(account.pk)
     if hold or _refused_of_late(account) or not check_history() or not _waiting(account):
         # Not asked for again: a window that ends between two answers would be waited for until the next sweep.

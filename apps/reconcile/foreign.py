@@ -13,7 +13,7 @@ from typing import Any
 
 from apps.audit.models import AuditEvent
 from apps.inventory.alarms import installation_name, raise_alarm
-from apps.inventory.models import Stop, Zone
+from apps.inventory.models import Account, Stop, Zone
 from apps.outbox.clock import database_now
 from apps.planning.rule import is_ours
 from apps.planning.state import RuleState
@@ -33,14 +33,18 @@ def marked(description: str) -> str:
 
 
 def notice_other_installation(zone: Zone, rules: Iterable[RuleState]) -> None:
-    """Stop writes in the account when a rule of the portal's kind bears another installation's name."""
+    """Stop writes in the account when a rule of the portal's kind bears another installation's name.
+
+    Whoever lifts that while the account is read-only has not decided what holds once it is not.
+    """
     mine = installation_name()
+    writes = Account.objects.filter(pk=zone.account_id, mode=Account.Mode.READ_WRITE)
     for rule in rules:
         found = MARK.search(rule.description) if is_ours(rule) else None
         if found is None or found[1] == mine:
             continue
         raise_alarm(
-            cause=f"installation:{zone.account_id}:{found[1]}",
+            cause=f"installation:{zone.account_id}:{found[1]}" + ("" if writes.exists() else ":read_only"),
             account=zone.account,
             reason=(
                 f"Rule {rule.ref} in {zone.name} was written by another installation of this portal ({found[1]}; this "

@@ -14,6 +14,7 @@ from apps.audit.models import AuditEvent
 from apps.audit.services import record
 from apps.inventory.models import Account, Zone
 from apps.inventory.selectors import served_elsewhere
+from apps.inventory.watermark import last_restore
 from apps.outbox.clock import database_now
 from apps.planning.diff import put_back
 from apps.planning.plan import Plan as PurePlan
@@ -39,9 +40,15 @@ def healing_plan(zone: Zone, keys: Mapping[str, str], desired: DesiredZone, obse
 
 
 def _missing(zone: Zone, observation: Observation) -> list[Drift]:
-    """Missing in an earlier read too, not set aside by a person, and not served by a longer zone since."""
+    """Missing in an earlier read too, not set aside by a person, and not served by a longer zone since.
+
+    What was missing when writes were let go after a restored backup may be gone by an approval that is lost.
+    """
     rows = drift_open(zone.account, kind=Drift.Kind.MISSING, zone=str(zone.pk))
-    found = list(rows.filter(first_seen_at__lt=observation.read_at))
+    rows = rows.filter(first_seen_at__lt=observation.read_at)
+    if (stop := last_restore()) and stop.lifted_at:
+        rows = rows.filter(first_seen_at__gt=stop.lifted_at)
+    found = list(rows)
     # There it would check nobody, and Cloudflare may refuse the list for it.
     elsewhere = served_elsewhere(zone, [row.hostname for row in found])
     return [row for row in found if row.hostname not in elsewhere]

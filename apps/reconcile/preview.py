@@ -16,7 +16,7 @@ from apps.planning.diff import diff
 from apps.planning.guards import Removal
 from apps.planning.plan import AddRule, DeleteRule, EditRule, Plan, ReplaceList
 from apps.planning.rule import is_pinned
-from apps.planning.state import ObservedZone
+from apps.planning.state import Mode, ObservedZone
 from apps.reconcile.dry_run import REFUSED as TRIAL_REFUSED
 from apps.reconcile.dry_run import Trial
 from apps.reconcile.forecast import REFUSED, dry_run_guard, zone_guards
@@ -91,8 +91,10 @@ def document_digest(request: CoverageRequest, number: int, document: Mapping[str
 
 
 def revisions_of(request: CoverageRequest, document: Mapping[str, Any], zones: list[Zone]) -> dict[str, int]:
-    """The edge revisions the plan stands on: the CA's list in each zone, and our rules where it changes one."""
-    touched = {zone["zone_id"] for zone in document["zones"] if zone["rules"]}
+    """The edge revisions the plan stands on: the CA's list in each zone, and our rules where it changes one or counts
+    on one that stands."""
+    ruled = {row["zone"] for row in document["afterwards"] if row["mode"] != Mode.VERIFY}
+    touched = {zone["zone_id"] for zone in document["zones"] if zone["rules"] or zone["zone"] in ruled}
     revisions: dict[str, int] = {}
     for zone in zones:
         ca_id = request.ca.cloudflare_id
@@ -202,6 +204,12 @@ def _warnings(
         warnings.append(
             f"{len(loses)} hostname{'s lose their' if len(loses) > 1 else ' loses its'} check: no other CA covers "
             "them. After this change the edge stops asking their clients for a certificate."
+        )
+    left = sorted(e["hostname"] for e in effects if e["operation"] == "associate" and request.kind == Kind.ADOPT)
+    if left:
+        warnings.append(
+            f"No longer at the edge, so this would add it again: {', '.join(left)}. Reject the request if somebody "
+            "took it off the list on purpose."
         )
     if request.override:
         warnings.append(

@@ -80,8 +80,9 @@ class _Wishes:
             self.asked.setdefault((Kind.UNCOVER, ca, ModeChoice.VERIFY), set()).add(name)
 
     def in_mode(self, name: str, mode: str) -> None:
-        """Ask for another mode, under a CA that covers the hostname."""
-        cas = sorted(ca for ca, covered in self.approved if covered == name)
+        """Ask for another mode, under a CA that covers the hostname and is to stay."""
+        leaving = {ca for (kind, ca, _), names in self.asked.items() if kind == Kind.UNCOVER and name in names}
+        cas = sorted(ca for ca, covered in self.approved if covered == name and ca not in leaving)
         if cas:
             self.present(cas[0], name, mode)
 
@@ -168,13 +169,14 @@ def _before(change: Plan) -> _Wishes:
                 wishes.present(ca, name, modes.get(name, effect["mode"]))
     for effect in effects:
         name = effect["hostname"]
-        if effect["operation"] in {"enforce", "relax"} and name in modes and not _asked(wishes, name):
+        if effect["operation"] in {"enforce", "relax"} and name in modes and not _covers(wishes, name):
             wishes.in_mode(name, modes[name])
     return wishes
 
 
-def _asked(wishes: _Wishes, name: str) -> bool:
-    return any(name in names for names in wishes.asked.values())
+def _covers(wishes: _Wishes, name: str) -> bool:
+    """Whether it is asked for in its mode from before already."""
+    return any(name in names for (kind, _, _), names in wishes.asked.items() if kind == Kind.COVER)
 
 
 def _modes_before(rules: Iterable[Mapping[str, Any]]) -> dict[str, str]:

@@ -49,6 +49,7 @@ from apps.reconcile.observe import WORKER, Overtaken, store_observation
 from apps.reconcile.parking import park_cut_off
 from apps.reconcile.plans import end_plan, store_plan
 from apps.reconcile.removals import require_room
+from apps.reconcile.restored import void_approvals_before_restore
 from apps.reconcile.troubles import store_trouble
 from apps.reconcile.unanswered import gives_up
 from apps.reconcile.vanished import end_vanished
@@ -123,6 +124,7 @@ def _bring_up_to_date(client: EdgeClient, zone: Zone, lease: Lease) -> None:
     close_cut_off(zone)
     for ca in CertificateAuthority.objects.filter(account=zone.account, state=CaState.GONE):
         _give_up(zone, ca)
+    void_approvals_before_restore(zone)
     if hold := hold_on_zone(zone.pk):
         # Not asked for again: a window that ends between two answers would be waited for until the next sweep.
         settle(lease, next_in_s=next_run_in_s(zone.account, hold))

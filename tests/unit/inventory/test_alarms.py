@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import redis
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from apps.audit.models import AuditEvent, AuditHead
 from apps.audit.services import record
@@ -128,7 +129,11 @@ def test_one_cause_stops_once() -> None:
     account = make_account()
     zone = account.zones.first()
     assert raise_alarm(cause="a", reason="Because.", account=account)
-    assert raise_alarm(cause="a", reason="Because.", account=account) is None
+    with CaptureQueriesContext(connection) as asked:
+        assert raise_alarm(cause="a", reason="Because.", account=account) is None
+    assert not [row for row in asked.captured_queries if "inventory_account" in row["sql"].partition("JOIN")[0]], (
+        "it locks no account for a cause that had its stop"
+    )
     assert raise_alarm(cause="b", reason="Because.", zone=zone)
     assert sorted(stops_in_force().values_list("scope", flat=True)) == ["account", "zone"]
     assert AuditEvent.objects.filter(action="writes:stopped").count() == 2

@@ -10,6 +10,7 @@ from apps.coverage.selectors import request_by_id
 from apps.inventory.alarms import installation_name
 from apps.inventory.holds import stops_in_force
 from apps.inventory.models import Zone
+from apps.inventory.services import set_mode
 from apps.inventory.stops import lift_stop
 from apps.reconcile.edge import EdgeClient, Observation, ca_keys, client_for, read_zone
 from apps.reconcile.observe import Overtaken, store_observation
@@ -34,6 +35,22 @@ def test_our_rules_bear_our_name_and_another_name_stops_the_account(world: World
     lift_stop(by=SETUP, stop_id=stop.pk, reason="The old one is switched off.")
     world.sweep()
     assert not stops_in_force().exists(), "decided once"
+
+
+def test_what_was_decided_while_the_account_was_read_only_is_asked_again_when_it_is_opened(world: World) -> None:
+    ca = world.upload("Opened Root")
+    world.approve(world.ask(ca, "opened.northwind.example"))
+    rule = next(rule for rule in world.edge.rules("northwind.example") if rule["ref"].startswith("byoca-"))
+    other = rule["description"].replace(installation_name(), "0badc0de")
+    set_mode(by=SETUP, account_id=world.account.pk, mode="read_only")
+    world.edge.edit_rule("northwind.example", rule["ref"], description=other)
+    world.sweep()
+    lift_stop(by=SETUP, stop_id=stops_in_force().get().pk, reason="This one only reads.")
+    world.sweep()
+    assert not stops_in_force().exists()
+    set_mode(by=SETUP, account_id=world.account.pk, mode="read_write")
+    waiting = world.approve(world.ask(ca, "late.northwind.example"))
+    assert (stops_in_force().get().account, waiting.state) == (world.account, "approved")
 
 
 def test_three_undone_writes_in_an_hour_stop_the_zone_and_again_after_a_decision(world: World) -> None:

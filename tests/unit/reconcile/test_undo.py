@@ -148,3 +148,18 @@ def test_a_change_page_knows_its_whole_lists_and_the_other_attempts(world: World
     assert attempts_of(change) == [change]
     Plan.objects.filter(pk=first.pk).update(request_ids=change.request_ids)
     assert [plan.pk for plan in attempts_of(change)] == [first.pk, change.pk]
+
+
+def test_undoing_a_second_ca_that_brought_block_brings_the_mode_back_too(world: World) -> None:
+    first, second = world.upload("Stays"), world.upload("Went to block")
+    applied(world, first, A, mode="verify")
+    change = applied(world, second, A, mode="block")
+    requests = undo(world, change)
+    assert {(r.kind, r.ca, r.mode) for r in requests} == {
+        ("uncover", second, "verify"),
+        ("cover", first, "verify"),
+    }
+    for request in reversed(requests):
+        assert world.approve(request).state == "done"
+    assert (world.edge.hostnames(ZONE, first.cloudflare_id), blocked(world)) == ([A], set())
+    assert world.edge.hostnames(ZONE, second.cloudflare_id) == []
