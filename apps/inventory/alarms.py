@@ -14,9 +14,13 @@ from apps.inventory.stops import record_stop
 ALARM = Actor.portal("alarm")
 
 
+def this_installation() -> Installation:
+    return Installation.objects.get_or_create(pk=1)[0]
+
+
 def installation_name() -> str:
     """Eight hexadecimal digits that tell this portal's marks at the edge from those of another one."""
-    return Installation.objects.get_or_create(pk=1)[0].name
+    return this_installation().name
 
 
 @transaction.atomic

@@ -196,10 +196,14 @@ class CallBudget(models.Model):
 
 
 class Installation(models.Model):
-    """One row: the name this database has among others. A restored backup has it too, a second portal has not."""
+    """One row: the name this database has among others. A restored backup has it too, a second portal has not.
+
+    `is_marked`: the log's end was kept outside the database (watermark.py).
+    """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
     name = models.CharField(max_length=32, default=new_installation_name)
+    is_marked = models.BooleanField(default=False)
 
     def __str__(self) -> str:
         return self.name

@@ -1,4 +1,5 @@
-"""After a restored backup: nobody can say what became of an approval that the backup shows as not sent yet.
+"""After a restored backup, and in a copy of the database, nobody can say what became of an approval that it shows as
+not sent yet.
 
 It may have been carried out since, and undone by a later approval that is lost: sent once more it would open or lock
 out hostnames, and Drift would show nothing of it. So a person looks at a new plan first.
@@ -16,8 +17,8 @@ from apps.reconcile.carried import pending_in
 from apps.reconcile.observe import WORKER
 from apps.reconcile.sent import put_out_of_date
 
-WHY = "The database was restored from a backup after this was approved. It may have been sent, and undone, before."
-WHY_CA = "The database was restored from a backup after this was asked for."
+WHY = "The database was restored from a backup, or copied, after this was approved. It may have been sent, and undone."
+WHY_CA = "The database was restored from a backup, or copied, after this was asked for."
 DECIDED = ("ca:admitted", "ca:retried", "ca:deletion_requested")
 
 

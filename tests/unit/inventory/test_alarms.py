@@ -118,6 +118,52 @@ def test_a_folder_that_cannot_be_written_holds_nothing_up(folder: Path, settings
     assert check_history()
 
 
+def test_a_copy_of_the_database_elsewhere_stops_all_writes_once(folder: Path, settings: Any) -> None:
+    act()
+    assert check_history()
+    settings.DATA_DIR = folder / "elsewhere"
+    settings.DATA_DIR.mkdir()
+    assert not check_history()
+    (stop,) = stops_in_force()
+    assert (stop.scope, "copy of another portal's database" in stop.reason) == (Stop.Scope.EVERYTHING, True)
+    assert check_history(), "it remembers anew from here, and what it said stands"
+    act()
+    assert check_history()
+    lift_stop(by=actor(Role.ADMIN), stop_id=stop.pk, reason="The disk was replaced")
+    act()
+    assert check_history()
+    assert list(stops_in_force()) == []
+
+
+def test_a_new_folder_is_no_copy_while_redis_knows_or_is_silent(
+    folder: Path, server: ValkeyProcess, settings: Any
+) -> None:
+    act()
+    assert check_history()
+    for number, url in enumerate((server.url, f"unix://{folder}/nobody")):
+        settings.DATA_DIR, settings.BYOCA_BUDGET_REDIS_URL = folder / str(number), url
+        settings.DATA_DIR.mkdir()
+        assert check_history()
+    assert list(stops_in_force()) == []
+
+
+def test_an_empty_redis_is_no_copy_while_the_folder_knows(folder: Path, server: ValkeyProcess) -> None:
+    act()
+    assert check_history()
+    with redis.Redis.from_url(server.url) as client:
+        client.flushall()
+    act()
+    assert check_history()
+
+
+def test_a_broken_file_alone_is_no_copy(folder: Path) -> None:
+    act()
+    assert check_history()
+    for broken in ("not json", "[]", json.dumps({installation_name(): {"seq": "x"}})):
+        (folder / "audit-mark.json").write_text(broken)
+        assert check_history()
+
+
 def test_an_empty_database_in_an_old_folder_is_another_installation(folder: Path) -> None:
     act()
     older_than(folder)

@@ -90,6 +90,24 @@ def test_a_removal_that_was_sent_and_undone_after_the_backup_is_not_sent_again(w
     assert (world.actions(NAME), listed(world, ca)) == ("", [OTHER])
 
 
+def test_a_copy_sends_nothing_of_what_was_approved_before_it_was_made(
+    world: World, tmp_path: Path, settings: Any
+) -> None:
+    ca = world.upload("Copied")
+    assert world.approve(world.ask(ca, NAME, OTHER)).state == "done"
+    removal = world.ask(ca, NAME, kind="uncover")
+    tonight = approved_behind_a_stop(world, removal)
+    assert check_history()
+    lift(tonight)
+    settings.DATA_DIR = tmp_path / "elsewhere"
+    settings.DATA_DIR.mkdir()
+    world.run()
+    assert (world.actions(NAME), listed(world, ca)) == ("block", [NAME, OTHER])
+    lift(stops_in_force().get(cause__startswith="restored:copy:"))
+    world.run()
+    assert (request_by_id(removal.pk).state, listed(world, ca)) == ("stale", [NAME, OTHER])
+
+
 def test_what_is_approved_after_the_restore_goes_when_the_stop_is_lifted(world: World) -> None:
     ca = world.upload("Afterwards")
     assert world.approve(world.ask(ca, NAME)).state == "done"
