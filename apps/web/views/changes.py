@@ -90,5 +90,6 @@ def remove_served_elsewhere(request: HttpRequest, zone_id: UUID) -> HttpResponse
         for sentence in sentences[:5] or [refused.message]:
             messages.error(request, sentence)
         return redirect(here)
-    messages.success(request, f"{', '.join(map(str, made))} asks for it. Somebody else approves.")
+    ask = "asks" if len(made) == 1 else "ask"
+    messages.success(request, f"{', '.join(map(str, made))} {ask} for it. Somebody else approves.")
     return redirect("request", request_id=made[0].pk) if len(made) == 1 else redirect(here)
