@@ -275,7 +275,7 @@ def test_the_page_names_who_has_to_ask_and_what_nobody_approved(split: World) ->
     assert not CoverageRequest.objects.filter(kind="uncover").exists()
     html = browser(split.owner).post(click, {"next": page}, follow=True).content.decode()
     assert CoverageRequest.objects.filter(kind="uncover").count() == 2
-    assert "asks for it. Somebody else approves." in html
+    assert "ask for it. Somebody else approves." in html
 
 
 def test_a_program_asks_for_it(split: World) -> None:
