@@ -14,6 +14,8 @@ from tests.portal_process import wait_for
 
 pytestmark = pytest.mark.timeout(600)
 ZONE = "northwind.example"
+# Calls are held for as long as it takes to start a process that floods the queue, and outlive neither of these.
+ENVIRONMENT = {"BYOCA_EDGE_DEADLINE_S": "60", "BYOCA_LEASE_S": "75"}
 NAMES = itertools.count(1)
 FLOOD = """
 import sys
