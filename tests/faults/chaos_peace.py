@@ -27,6 +27,7 @@ print(json.dumps({
     "open": Plan.objects.filter(state__in=Plan.OPEN).count(),
 }))
 """
+PASSES = ("answer from Cloudflare", "Waits for a token that may write")
 PEACE_S = 300
 
 
@@ -94,8 +95,11 @@ class Peace:
 
     @staticmethod
     def _says_why(row: dict[str, Any]) -> bool:
-        """Whether it waits for a decision on drift, or cannot be planned, and says so. Silence of the edge passes."""
-        return bool(row["state_reason"]) and "answer from Cloudflare" not in row["state_reason"]
+        """Whether it waits for a decision on drift, or cannot be planned, and says so.
+
+        Silence of the edge passes, and the token was replaced a moment ago: what waits for these goes by itself.
+        """
+        return bool(row["state_reason"]) and not any(words in row["state_reason"] for words in PASSES)
 
     def _differences(self) -> list[str]:
         """At rest whatever is still open waits for a person."""

@@ -177,3 +177,33 @@ def test_whoever_writes_at_rest_parks_without_a_word_or_leaves_plans_open_is_nam
     assert peace(row, {**row, "token_id": "theirs"}, {**row, "query": {"dry_run": ["true"]}}) == [
         "it rests and still writes: PUT /list", "zone is parked without a reason", "1 plans are open",
     ]  # fmt: skip
+
+
+class SendsWhatWaited(Quiet):
+    """Its request has waited for a token, which it has now; the next reading of its zone sends it."""
+
+    def __init__(self) -> None:
+        super().__init__([{"token_id": "ours", "method": "PUT", "path": "/list", "query": {}}])
+        self.looks = 0
+
+    def seq(self) -> int:
+        if self.waits():
+            return 1
+        self.written = []
+        return 2
+
+    def waits(self) -> bool:
+        self.looks += 1
+        return self.looks < 3
+
+    def request(self, _row: dict[str, Any]) -> dict[str, Any]:
+        words = "Waits for a token that may write in zone.example. The portal tries again in an hour."
+        return {"id": 1, "state": "approved", "needs_override": None, "ca": {"id": 1}, "state_reason": words,
+                "hostnames": []}  # fmt: skip
+
+
+def test_what_waited_for_the_token_that_is_back_goes_before_there_is_rest() -> None:
+    driver = SendsWhatWaited()
+    requests = lambda state: [{"id": 1}] if state == "approved" and driver.waits() else []  # noqa: E731
+    acts: Any = SimpleNamespace(undo=lambda: None, requests=requests, cas=[], roots={})
+    assert Peace(driver, acts).wrong() == []  # type: ignore[arg-type]
