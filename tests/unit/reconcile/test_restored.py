@@ -152,16 +152,21 @@ def test_what_was_removed_after_the_backup_is_not_put_back(world: World) -> None
     assert listed(world, ca) == [OTHER], "what goes missing afterwards is put back"
 
 
-def test_a_hostname_that_was_blocked_after_the_backup_stays_blocked(world: World) -> None:
-    """Its rule is written anew for another hostname; nobody approved that it opens."""
-    ca = world.upload("Blocked since")
-    assert world.approve(world.ask(ca, OTHER)).state == "done"
+def stays_blocked(world: World, ca: CertificateAuthority) -> None:
+    """NAME goes to block after a backup, which is restored; then its rule is written anew for another hostname."""
     backup = Backup(world)
     assert world.approve(world.ask(ca, NAME)).state == "done"
     lift(backup.restore())
     assert world.approve(world.ask(ca, NEW)).state == "done"
     assert [world.actions(name) for name in (NAME, OTHER, NEW)] == ["block"] * 3
     assert ("altered", NAME) in {(row.kind, row.hostname) for row in drift_open(world.account)}
+
+
+def test_a_hostname_that_was_blocked_after_the_backup_stays_blocked(world: World) -> None:
+    """Nobody approved that it opens."""
+    ca = world.upload("Blocked since")
+    assert world.approve(world.ask(ca, OTHER)).state == "done"
+    stays_blocked(world, ca)
 
 
 def test_clients_of_a_ca_that_came_after_the_backup_are_let_in_still(world: World) -> None:
@@ -227,12 +232,7 @@ def test_a_hostname_that_went_to_block_after_the_backup_stays_there(world: World
     ca = world.upload("Raised since")
     assert world.approve(world.ask(ca, OTHER)).state == "done"
     assert world.approve(world.ask(ca, NAME, mode=mode)).state == "done"
-    backup = Backup(world)
-    assert world.approve(world.ask(ca, NAME)).state == "done"
-    lift(backup.restore())
-    assert world.approve(world.ask(ca, NEW)).state == "done"
-    assert [world.actions(name) for name in (NAME, OTHER, NEW)] == ["block"] * 3
-    assert ("altered", NAME) in {(row.kind, row.hostname) for row in drift_open(world.account)}
+    stays_blocked(world, ca)
     assert world.approve(world.ask(ca, NAME, mode="block")).state == "done"
     assert NAME not in {row.hostname for row in drift_open(world.account)}
 
