@@ -92,7 +92,7 @@ class EditRule:
     rule: DesiredRule
 
     def summary(self) -> str:
-        return f"Change {self.rule.ref} to {self.rule.action} {_count(len(self.rule.hostnames))}."
+        return f"Change rule {self.rule.ref} to {self.rule.action} {_count(len(self.rule.hostnames))}."
 
     def to_dict(self) -> dict[str, Any]:
         before, rule = asdict(self.before), _rule_dict(self.rule)
@@ -108,7 +108,7 @@ class DeleteRule:
     before: RuleState
 
     def summary(self) -> str:
-        return f"Delete {self.before.ref}."
+        return f"Delete the {self.before.action} rule {self.before.ref}."
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": self.kind, "rule_id": self.rule_id, "before": asdict(self.before)}

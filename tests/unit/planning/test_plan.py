@@ -66,8 +66,8 @@ def test_each_part_of_an_effect_counts(name: str) -> None:
         (ReadBackLists((A,)), "Read 1 list back."),
         (ReadBackLists((A, B)), "Read 2 lists back."),
         (AddRule(RULE), "Add a block rule for 2 hostnames."),
-        (EditRule("id", as_state(RULE), RULE), "Change byoca-1a-0 to block 2 hostnames."),
-        (DeleteRule("id", as_state(RULE)), "Delete byoca-1a-0."),
+        (EditRule("id", as_state(RULE), RULE), "Change rule byoca-1a-0 to block 2 hostnames."),
+        (DeleteRule("id", as_state(RULE)), "Delete the block rule byoca-1a-0."),
         (ReadBackRules(), "Read the rules back."),
     ],
 )
