@@ -25,6 +25,7 @@ from apps.web.plots import validity_bar
 from apps.web.views.base import account_of, page_of
 
 MOVING = {"queued", "pushing", "deleting"}
+FURTHEST_FROM_BLOCK = ("enforced", "queued", "logging", "zone_gone", "paused", "altered", "no_rule")
 
 
 @require_GET
@@ -53,13 +54,18 @@ def detail(request: HttpRequest, ca_id: UUID) -> HttpResponse:
     )
 
 
+def _rules_in(zone: str, states: list[str]) -> tuple[str, int, int, str]:
+    """The zone, its hostnames in block, all its hostnames, and the state of the one that is furthest from block."""
+    return zone, states.count("enforced"), len(states), max(states, key=FURTHEST_FROM_BLOCK.index)
+
+
 def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict[str, Any]:
     actor = actor_of(request)
     rows = hostname_rows(ca.account, ca=str(ca.pk))
     slots = slots_of(ca.account)
-    zones: dict[str, list[Any]] = {}
+    zones: dict[str, list[str]] = {}
     for row in rows:
-        zones.setdefault(row.zone.name, []).append(row)
+        zones.setdefault(row.zone.name, []).append(row.rule.state)
     uses = uses_of(ca)
     may_audit = actor.may(Permission.AUDIT_READ)
     return {
@@ -68,7 +74,7 @@ def _detail(request: HttpRequest, ca: CertificateAuthority, **more: Any) -> dict
         "bar": validity_bar(ca.not_before, ca.not_after),
         "moving": ca.state in MOVING,
         "page": page_of(request, [(row, next(c for c in row.cells if c.ca and c.ca.pk == ca.pk)) for row in rows]),
-        "zones": [(name, members, sum(r.rule.state == "enforced" for r in members)) for name, members in zones.items()],
+        "zones": [_rules_in(name, states) for name, states in zones.items()],
         "slots": slots,
         "slot_number": next((n for n, h in enumerate(slots.holders, 1) if h.ca and h.ca.pk == ca.pk), None),
         "sample": rows[0].hostname if rows else "",
