@@ -49,7 +49,8 @@ def check_history() -> bool:
     known = max(marks, key=lambda mark: mark.seq, default=Mark(0, ""))
     head = AuditHead.objects.filter(pk=1).first()
     now = Mark(head.seq, head.hash) if head else Mark(0, "")
-    if installation.is_marked and not marks and all_answered and _is_copy(now):
+    if installation.is_marked and not marks and all_answered:
+        _stop_a_copy(now)
         return False
     if not _follows(now, known) and not is_decided(_cause(known)):
         stop = raise_alarm(
@@ -70,12 +71,12 @@ def check_history() -> bool:
 
 
 @transaction.atomic
-def _is_copy(now: Mark) -> bool:
-    """Whether a mark was kept once of this log that nobody has now. Stops writes then, and remembers anew from here."""
+def _stop_a_copy(now: Mark) -> None:
+    """A mark was kept once of this log that nobody has now: stops writes, once, and remembers anew from here."""
     installation = Installation.objects.select_for_update(no_key=True).get(pk=1)
     if not installation.is_marked or _marks(installation.name)[0]:
         # Another process has said so meanwhile, and perhaps remembers anew already.
-        return False
+        return
     raise_alarm(
         cause=f"{RESTORED}{COPY}:{now.seq}:{now.hash[:16]}",
         reason=(
@@ -88,7 +89,6 @@ def _is_copy(now: Mark) -> bool:
     installation.is_marked = False
     installation.save(update_fields=["is_marked"])
     log.error("database_without_its_marks", head=now.seq)
-    return True
 
 
 def last_restore() -> Stop | None:

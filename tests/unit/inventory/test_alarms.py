@@ -15,6 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from apps.audit.models import AuditEvent, AuditHead
 from apps.audit.services import record
 from apps.identity.permissions import Role
+from apps.inventory import watermark
 from apps.inventory.alarms import installation_name, raise_alarm
 from apps.inventory.holds import stops_in_force
 from apps.inventory.models import Installation, Stop
@@ -129,6 +130,33 @@ def test_a_copy_of_the_database_elsewhere_stops_all_writes_once(folder: Path, se
     assert check_history(), "it remembers anew from here, and what it said stands"
     act()
     assert check_history()
+    lift_stop(by=actor(Role.ADMIN), stop_id=stop.pk, reason="The disk was replaced")
+    act()
+    assert check_history()
+    assert list(stops_in_force()) == []
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_of_two_processes_that_notice_a_copy_at_once_one_says_so_and_neither_goes_on(
+    folder: Path, settings: Any, monkeypatch: pytest.MonkeyPatch, looks: int
+) -> None:
+    act()
+    assert check_history()
+    settings.DATA_DIR = folder / "elsewhere"
+    settings.DATA_DIR.mkdir()
+    seen: list[bool] = []
+
+    def before_the_other(name: str) -> tuple[list[watermark.Mark], bool]:
+        monkeypatch.setattr(watermark, "_marks", itself)
+        found = itself(name)
+        seen.extend(check_history() for _ in range(looks))
+        return found
+
+    itself = watermark._marks
+    monkeypatch.setattr(watermark, "_marks", before_the_other)
+    assert not check_history()
+    assert seen == [False, True][:looks], "at its second look the other one has remembered anew"
+    (stop,) = stops_in_force()
     lift_stop(by=actor(Role.ADMIN), stop_id=stop.pk, reason="The disk was replaced")
     act()
     assert check_history()
