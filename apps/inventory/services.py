@@ -190,7 +190,8 @@ def store_account_read(
     A zone or certificate missing from a complete listing is marked, never deleted with its history.
     """
     now = timezone.now()
-    fresh = _store_zones(by, account, list(zones), now)
+    # Where another token reads, the one that writes may be for fewer zones: what it does not list is not gone.
+    fresh = _store_zones(by, account, list(zones), now, all_seen=kind is account.token_kinds[-1])
     _store_certificates(account, list(certificates))
     account.read_at, account.failing_since, account.last_error = now, None, ""
     account.save(update_fields=["read_at", "failing_since", "last_error"])
@@ -198,7 +199,9 @@ def store_account_read(
     return fresh
 
 
-def _store_zones(by: Actor, account: Account, listed: list[ZoneRecord], now: datetime) -> list[Zone]:
+def _store_zones(
+    by: Actor, account: Account, listed: list[ZoneRecord], now: datetime, *, all_seen: bool
+) -> list[Zone]:
     known = {zone.cloudflare_id: zone for zone in account.zones.all()}
     fresh: list[Zone] = []
     for row in listed:
@@ -212,7 +215,7 @@ def _store_zones(by: Actor, account: Account, listed: list[ZoneRecord], now: dat
             zone.save()
     # A token without Zone Read is answered with an empty list: that proves of no zone that it is gone.
     gone = [zone for key, zone in known.items() if key not in {row.id for row in listed} and not zone.vanished_at]
-    for zone in gone if listed else ():
+    for zone in gone if listed and all_seen else ():
         zone.vanished_at = now
         zone.save(update_fields=["vanished_at"])
         subject = ("zone", zone.pk, zone.name)
@@ -225,7 +228,7 @@ def _store_certificates(account: Account, listed: list[Certificate]) -> None:
     for row in listed:
         kept.append(row.id)
         values = {
-            "name": row.name or "",
+            "name": (row.name or "")[:255],
             "kind": row.type,
             "is_ca": row.ca,
             "fingerprint": row.fingerprints[0] if row.fingerprints else "",

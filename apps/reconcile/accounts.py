@@ -227,7 +227,8 @@ def _check_token(client: EdgeClient, account: Account, kind: TokenKind) -> None:
     enough = True
     try:
         with with_token(client, kind) as own:
-            enough = own.gate.reserve(TOKEN_CHECK_CALLS)
+            # It lists every page of zones, too.
+            enough = own.gate.reserve(TOKEN_CHECK_CALLS + _calls_of_listing(account))
             results = check_token(own, account, kind, excess=enough)
     except BudgetExhausted as error:
         if enough or isinstance(error, NotAnswering):

@@ -57,6 +57,30 @@ def test_the_daily_look_at_the_token_leaves_calls_to_list_the_account_and_upload
     assert ca.state == "live"
 
 
+def test_a_look_at_the_token_of_an_account_with_many_pages_of_zones_is_not_begun_anew_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"page{number}.example" for number in range(30)]
+    world.edge.seed(*names)
+    try:
+        world.run_account()
+        for module in ("apps.cloudflare.records", "apps.reconcile.accounts"):
+            monkeypatch.setattr(f"{module}.PER_PAGE", 5)
+        # 18 calls are enough for the look at an account with a few pages, and too few for this one's seven and more.
+        set_budget(by=SETUP, account_id=world.account.pk, call_limit=52, call_share_percent=50)
+        Account.objects.filter(pk=world.account.pk).update(scope_checked_at=None)
+        before = Account.objects.get(pk=world.account.pk).read_at
+        assert before is not None
+        OutboxEntry.objects.filter(kind="zone").update(due_at=Now() + timedelta(hours=1))
+        for _ in range(4):
+            next_window(world, "account")
+        account = Account.objects.get(pk=world.account.pk)
+        assert account.scope_checked_at and account.read_at and account.read_at > before
+    finally:
+        for name in names:
+            world.edge.remove_zone(name)
+
+
 @pytest.mark.parametrize("limit", [20, 26])
 def test_a_change_that_fits_into_no_window_goes_on_from_one_to_the_next(world: World, limit: int) -> None:
     cas = [world.upload(f"Slice {number}") for number in range(2)]
