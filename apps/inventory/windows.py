@@ -13,8 +13,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 DAY = timedelta(days=1)
-# Weekly windows are looked at from two days before a moment (a long night) to more than a week after it.
-DAYS_AROUND = range(-2, 9)
+# Weekly windows are looked at from two days before a moment (a long night) to more than two weeks after it: one of
+# less than an hour is left out where the clock skips it.
+DAYS_AROUND = range(-2, 16)
 # What is shut through two weeks after the last single window stays shut: weekly windows repeat.
 PATTERN = timedelta(days=15)
 MAX_LEAPS = 1000

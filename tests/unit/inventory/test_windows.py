@@ -146,3 +146,9 @@ def test_a_week_that_is_denied_whole_has_no_end_in_sight() -> None:
 
 def test_nothing_is_frozen_without_windows() -> None:
     assert frozen([], utc("2026-07-01T12:00")) is None
+
+
+def test_a_weekly_window_that_the_change_of_clocks_swallows_is_awaited_a_week_longer() -> None:
+    sunday = [allow("02:15", "02:45", days=frozenset({6}))]
+    after = Frozen(utc("2026-04-05T00:15"), ())
+    assert frozen(sunday, utc("2026-03-23T12:00")) == after, "on 29 March there is no such half hour"
