@@ -199,9 +199,7 @@ def store_account_read(
     return fresh
 
 
-def _store_zones(
-    by: Actor, account: Account, listed: list[ZoneRecord], now: datetime, *, all_seen: bool
-) -> list[Zone]:
+def _store_zones(by: Actor, account: Account, listed: list[ZoneRecord], now: datetime, *, all_seen: bool) -> list[Zone]:
     known = {zone.cloudflare_id: zone for zone in account.zones.all()}
     fresh: list[Zone] = []
     for row in listed:
