@@ -253,7 +253,8 @@ def _name_drift(zone: Zone, observed: ObservedZone, keys: dict[str, str]) -> Non
                 # What was set aside is something else now.
                 row.ignores.filter(ended_at=None).update(ended_at=now)
             # A CA may have been adopted since the difference was first seen.
-            Drift.objects.filter(pk=row.pk).update(last_seen_at=now, detail=detail, ca=by_key.get(key))
+            if (row.detail, row.ca) != (detail, by_key.get(key)):
+                Drift.objects.filter(pk=row.pk).update(detail=detail, ca=by_key.get(key))
             continue
         Drift.objects.create(
             zone=zone, ca=by_key.get(key), ca_cloudflare_id=keys.get(key, ""), hostname=hostname, kind=kind,
@@ -263,6 +264,8 @@ def _name_drift(zone: Zone, observed: ObservedZone, keys: dict[str, str]) -> Non
     for row in known.values():
         Drift.objects.filter(pk=row.pk).update(resolved_at=now)
         _tell_drift(zone, "drift:resolved", row.kind, row.hostname, row.ca_cloudflare_id)
+    # All at once: an account that nobody has adopted yet differs in thousands of hostnames at each reading.
+    Drift.objects.filter(zone=zone, resolved_at=None).update(last_seen_at=now)
 
 
 def _open_drift(zone: Zone) -> list[Drift]:
