@@ -112,9 +112,13 @@ class PortalProcess:
         return value
 
     def api(self, person: str) -> httpx.Client:
-        """The REST API as one of the demo's people."""
+        """The REST API as one of the demo's people, with a connection per call.
+
+        One that is kept may be closed by the web server, or with it, in the moment that it is used again.
+        """
         token = self.demo["people"][person]["token"]
-        return httpx.Client(base_url=f"{self.url}/api/v1", headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        headers, alone = {"Authorization": f"Bearer {token}"}, httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=30, limits=alone)
 
     def edge(self) -> httpx.Client:
         """The stand-in's own API, as anybody with its token."""

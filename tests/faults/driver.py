@@ -72,11 +72,7 @@ class Driver:
         return self._api[person]
 
     def get(self, path: str, person: str = "engineer") -> Any:
-        try:
-            return ok(self.api(person).get(path))
-        except httpx.RemoteProtocolError:
-            # The connection was kept open to a web process that a test killed.
-            return ok(self.api(person).get(path))
+        return ok(self.api(person).get(path))
 
     def pages(self, path: str, person: str = "engineer") -> list[dict[str, Any]]:
         """The rows of every page."""
