@@ -36,19 +36,25 @@ def next_window(world: World, *kinds: str) -> None:
     world.run()
 
 
-# 20 is the least that may be set. Of 8 calls in all sweeps may make 5, and what the look cannot do without takes 6.
-@pytest.mark.parametrize("percent", [50, 40])
-def test_the_daily_look_at_the_token_leaves_calls_to_list_the_account_and_upload(world: World, percent: int) -> None:
-    set_budget(by=SETUP, account_id=world.account.pk, call_limit=20, call_share_percent=percent)
+def look_at_the_token(world: World, *, windows: int) -> Account:
+    """What the account is after a look at its token that is due, and its listing. Raises where one did not happen."""
     Account.objects.filter(pk=world.account.pk).update(scope_checked_at=None)
     before = Account.objects.get(pk=world.account.pk).read_at
     assert before is not None
     # Beside zones it would be left to chance who has a window's calls.
     OutboxEntry.objects.filter(kind="zone").update(due_at=Now() + timedelta(hours=1))
-    for _ in range(2):
+    for _ in range(windows):
         next_window(world, "account")
     account = Account.objects.get(pk=world.account.pk)
     assert account.scope_checked_at and account.read_at and account.read_at > before
+    return account
+
+
+# 20 is the least that may be set. Of 8 calls in all sweeps may make 5, and what the look cannot do without takes 6.
+@pytest.mark.parametrize("percent", [50, 40])
+def test_the_daily_look_at_the_token_leaves_calls_to_list_the_account_and_upload(world: World, percent: int) -> None:
+    set_budget(by=SETUP, account_id=world.account.pk, call_limit=20, call_share_percent=percent)
+    account = look_at_the_token(world, windows=2)
     assert account.scope_check[-1]["result"] == "unknown"
     ca = admit_ca(by=world.engineer, account=account, name="Small", data=make_ca("Small").pem, client_issuers="self")
     for _ in range(3):
@@ -68,14 +74,7 @@ def test_a_look_at_the_token_of_an_account_with_many_pages_of_zones_is_not_begun
             monkeypatch.setattr(f"{module}.PER_PAGE", 5)
         # 18 calls are enough for the look at an account with a few pages, and too few for this one's seven and more.
         set_budget(by=SETUP, account_id=world.account.pk, call_limit=52, call_share_percent=50)
-        Account.objects.filter(pk=world.account.pk).update(scope_checked_at=None)
-        before = Account.objects.get(pk=world.account.pk).read_at
-        assert before is not None
-        OutboxEntry.objects.filter(kind="zone").update(due_at=Now() + timedelta(hours=1))
-        for _ in range(4):
-            next_window(world, "account")
-        account = Account.objects.get(pk=world.account.pk)
-        assert account.scope_checked_at and account.read_at and account.read_at > before
+        look_at_the_token(world, windows=4)
     finally:
         for name in names:
             world.edge.remove_zone(name)
